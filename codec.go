@@ -1,0 +1,48 @@
+package events
+
+import (
+	"bytes"
+	"encoding/json"
+)
+
+// Codec turns an event's body into bytes and back. Implementations must be
+// safe for concurrent use and must not keep the slices they are given.
+type Codec interface {
+	Marshal(body any) ([]byte, error)
+	Unmarshal(data []byte, body any) error
+}
+
+// JSON is the default codec: encoding/json without HTML escaping. A body that
+// is already a json.RawMessage or a []byte goes out as it is, provided that it
+// is valid JSON.
+var JSON Codec = jsonCodec{}
+
+type jsonCodec struct{}
+
+func (jsonCodec) Marshal(body any) ([]byte, error) {
+	switch raw := body.(type) {
+	case json.RawMessage:
+		return rawJSON(raw)
+	case []byte:
+		return rawJSON(raw)
+	}
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(body); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(buf.Bytes(), []byte("\n")), nil
+}
+
+func (jsonCodec) Unmarshal(data []byte, body any) error {
+	return json.Unmarshal(data, body)
+}
+
+func rawJSON(raw []byte) ([]byte, error) {
+	if json.Valid(raw) {
+		return raw, nil
+	}
+	var v any // Unmarshal says where the fault is; Valid does not.
+	return nil, json.Unmarshal(raw, &v)
+}

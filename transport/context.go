@@ -1,0 +1,23 @@
+package transport
+
+import "context"
+
+type deliveryKey struct{}
+
+type received struct {
+	delivery     *Delivery
+	capabilities Capabilities
+}
+
+// ContextWithDelivery returns a context that carries the delivery being
+// handled. The router calls it for every delivery.
+func ContextWithDelivery(ctx context.Context, d *Delivery, c Capabilities) context.Context {
+	return context.WithValue(ctx, deliveryKey{}, received{d, c})
+}
+
+// DeliveryFromContext returns the delivery being handled and what its receiver
+// can do. The delivery is nil outside our router, such as in Watermill's.
+func DeliveryFromContext(ctx context.Context) (*Delivery, Capabilities) {
+	r, _ := ctx.Value(deliveryKey{}).(received)
+	return r.delivery, r.capabilities
+}

@@ -1,0 +1,77 @@
+package events
+
+import (
+	"context"
+	"fmt"
+	"strings"
+)
+
+// Validator checks event bodies. Package validation has implementations; any
+// other will do. Implementations must be safe for concurrent use.
+type Validator interface {
+	// Validate checks the encoded body of an event. It returns nil when the
+	// body is acceptable, and a *ValidationError when it is not. Any other
+	// error means that the check itself failed and may be tried again.
+	Validate(ctx context.Context, eventType string, body []byte) error
+	// Schema returns the JSON Schema of an event type as JSON, or false if
+	// there is none.
+	Schema(eventType string) ([]byte, bool)
+}
+
+// ValidationMode says what becomes of an event that breaks its schema.
+type ValidationMode int
+
+const (
+	// Strict refuses the event. It is the zero value.
+	Strict ValidationMode = iota
+	// Warn logs the findings and lets the event through.
+	Warn
+	// Ignore does not validate.
+	Ignore
+)
+
+func (m ValidationMode) String() string {
+	switch m {
+	case Strict:
+		return "strict"
+	case Warn:
+		return "warn"
+	case Ignore:
+		return "ignore"
+	}
+	return fmt.Sprintf("ValidationMode(%d)", int(m))
+}
+
+// ValidationError says how a body breaks its schema.
+type ValidationError struct {
+	Type     string // the event type
+	Findings []Finding
+}
+
+// Finding is one thing that is wrong with a body.
+type Finding struct {
+	Pointer string // where: a JSON Pointer (RFC 6901) into the body, "" for the whole
+	Rule    string // which rule: the JSON Schema keyword, or a custom validator's name
+	Message string // what, for people
+}
+
+func (e *ValidationError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "event %q is not valid", e.Type)
+	for i, f := range e.Findings {
+		if i == 5 {
+			fmt.Fprintf(&b, "; and %d more", len(e.Findings)-i)
+			break
+		}
+		sep := ": "
+		if i > 0 {
+			sep = "; "
+		}
+		at := f.Pointer
+		if at == "" {
+			at = "body"
+		}
+		fmt.Fprintf(&b, "%sat %s: %s (%s)", sep, at, f.Message, f.Rule)
+	}
+	return b.String()
+}
