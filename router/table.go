@@ -1,0 +1,217 @@
+package router
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/logistically/events"
+)
+
+// Priorities of a [Route], as events.MetadataPriority carries them.
+const (
+	PriorityLow    = "low"
+	PriorityNormal = "normal"
+	PriorityHigh   = "high"
+)
+
+// TableConfig configures [NewTable].
+type TableConfig struct {
+	// Default names the transport of events that no route matches; they keep
+	// their topic. Required.
+	Default string
+	// Transports are the publishers by the names that routes call them.
+	Transports map[string]message.Publisher
+	// Routes are tried in order; the first one that matches counts.
+	Routes []Route
+}
+
+// Route says where events of some types go.
+type Route struct {
+	// Pattern selects event types, as in [Registrar]: "user.created", "user.*"
+	// for one more segment, "user.**" for one or more. Required.
+	Pattern string
+	// Transport names one of TableConfig.Transports. Required.
+	Transport string
+	// Prefix is put before the topic that the caller publishes to.
+	Prefix string
+	// Topic, if not empty, takes the place of the caller's topic. A route has
+	// Prefix or Topic or neither, not both.
+	Topic string
+	// Priority is written into the event's metadata: PriorityLow,
+	// PriorityNormal or PriorityHigh. Empty leaves what the event has.
+	Priority string
+}
+
+// Table is a message.Publisher that sends each message where its event type
+// says: to which transport, topic and with which priority. A message without
+// an event type is routed by the topic it is published to. It is safe for
+// concurrent use.
+type Table struct {
+	fallback    message.Publisher
+	defaultName string
+	routes      []route
+	closed      atomic.Bool
+}
+
+var _ message.Publisher = (*Table)(nil)
+
+type route struct {
+	Route
+	pattern   pattern
+	publisher message.Publisher
+}
+
+// NewTable returns a Table. It is a *events.ConfigError if the default or a
+// route names no transport of the table, a publisher is nil, a pattern or a
+// priority is not valid, or a route can never match because an earlier one
+// covers its pattern.
+func NewTable(cfg TableConfig) (*Table, error) {
+	for name, pub := range cfg.Transports {
+		if pub == nil {
+			return nil, configError(fmt.Sprintf("TableConfig.Transports[%q]", name), nil, "is nil", "set it to a message.Publisher")
+		}
+	}
+	if cfg.Transports[cfg.Default] == nil {
+		return nil, configError("TableConfig.Default", cfg.Default, "names no transport", "set it to a key of Transports")
+	}
+	t := &Table{fallback: cfg.Transports[cfg.Default], defaultName: cfg.Default}
+	for i, r := range cfg.Routes {
+		field := fmt.Sprintf("TableConfig.Routes[%d].", i)
+		p, err := parsePattern(field+"Pattern", r.Pattern)
+		if err != nil {
+			return nil, err
+		}
+		for j, earlier := range t.routes {
+			if earlier.pattern.covers(p) {
+				return nil, configError(field+"Pattern", r.Pattern, fmt.Sprintf("can never match: Routes[%d], %q, comes first and covers it", j, earlier.Pattern), "put the more specific pattern first, or remove it")
+			}
+		}
+		if cfg.Transports[r.Transport] == nil {
+			return nil, configError(field+"Transport", r.Transport, "names no transport", "set it to a key of Transports")
+		}
+		if r.Prefix != "" && r.Topic != "" {
+			return nil, configError(field+"Topic", r.Topic, "is set beside Prefix", "set one of the two")
+		}
+		if !slices.Contains([]string{"", PriorityLow, PriorityNormal, PriorityHigh}, r.Priority) {
+			return nil, configError(field+"Priority", r.Priority, "is no priority", `use "low", "normal", "high", or leave it empty`)
+		}
+		t.routes = append(t.routes, route{r, p, cfg.Transports[r.Transport]})
+	}
+	return t, nil
+}
+
+// Publish implements message.Publisher. Messages that go to the same topic of
+// the same transport go out in one call, in their order; the calls are made one
+// after the other, and a failed one does not keep the others back. Its error,
+// if any, is one *events.PublishError over all of them, which lists the
+// messages as the caller passed them. The messages themselves are not changed.
+func (t *Table) Publish(topic string, messages ...*message.Message) error {
+	if t.closed.Load() {
+		return fmt.Errorf("router: publish %d messages to %q by the routing table: %w", len(messages), topic, events.ErrClosed)
+	}
+	failed := events.PublishError{Topic: topic, Total: len(messages)}
+	for _, b := range t.split(topic, messages) {
+		if err := b.publisher.Publish(b.topic, b.out...); err != nil {
+			failed.Failed = append(failed.Failed, b.failures(err)...)
+		}
+	}
+	if len(failed.Failed) > 0 {
+		return &failed
+	}
+	return nil
+}
+
+// Close ends the table; Publish then returns events.ErrClosed. The transports
+// stay open: whoever opened them closes them. It may be called again.
+func (t *Table) Close() error {
+	t.closed.Store(true)
+	return nil
+}
+
+// bulk is what one call of one transport publishes.
+type bulk struct {
+	publisher message.Publisher
+	topic     string
+	given     []*message.Message // as the caller passed them
+	out       []*message.Message // the same, or copies with a priority
+}
+
+// split groups messages by transport and topic, in order of first appearance.
+func (t *Table) split(topic string, messages []*message.Message) []*bulk {
+	var bulks []*bulk
+	byTarget := make(map[target]*bulk, 1)
+	for _, msg := range messages {
+		to, pub, out := t.route(topic, msg)
+		b := byTarget[to]
+		if b == nil {
+			b = &bulk{publisher: pub, topic: to.topic}
+			byTarget[to] = b
+			bulks = append(bulks, b)
+		}
+		b.given = append(b.given, msg)
+		b.out = append(b.out, out)
+	}
+	return bulks
+}
+
+// target is a topic of a transport, the transport by its name: publishers need
+// not be comparable.
+type target struct{ transport, topic string }
+
+// route returns where a message goes, and the message as it goes there.
+func (t *Table) route(topic string, msg *message.Message) (target, message.Publisher, *message.Message) {
+	eventType := typeOf(msg, topic)
+	for i := range t.routes {
+		r := &t.routes[i]
+		if !r.pattern.match(eventType) {
+			continue
+		}
+		to := r.Topic
+		if to == "" {
+			to = r.Prefix + topic
+		}
+		if r.Priority != "" && msg.Metadata[events.MetadataPriority] != r.Priority {
+			// The caller may be reading its message, or publish it elsewhere.
+			msg = msg.CopyWithContext()
+			msg.Metadata[events.MetadataPriority] = r.Priority
+		}
+		return target{r.Transport, to}, r.publisher, msg
+	}
+	return target{t.defaultName, topic}, t.fallback, msg
+}
+
+// failures lists the caller's messages that err says have failed: those that a
+// *events.PublishError lists, or else all.
+func (b *bulk) failures(err error) []events.FailedMessage {
+	if inner, ok := errors.AsType[*events.PublishError](err); ok {
+		if failed := b.listed(inner); len(failed) > 0 {
+			return failed
+		}
+	}
+	failed := make([]events.FailedMessage, len(b.given))
+	for i, msg := range b.given {
+		failed[i] = events.FailedMessage{Topic: b.topic, Message: msg, Err: err}
+	}
+	return failed
+}
+
+// listed returns what inner lists, with the caller's messages. It returns nil if
+// it does not know one of them: better to report too many as failed than to
+// lose one.
+func (b *bulk) listed(inner *events.PublishError) []events.FailedMessage {
+	failed := slices.Clone(inner.Failed)
+	for i, f := range failed {
+		at := slices.Index(b.out, f.Message)
+		if at < 0 && f.Message != nil { // A decorator may have published a copy.
+			at = slices.IndexFunc(b.out, func(m *message.Message) bool { return m.UUID == f.Message.UUID })
+		}
+		if at < 0 {
+			return nil
+		}
+		failed[i].Message = b.given[at]
+	}
+	return failed
+}
