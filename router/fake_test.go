@@ -9,7 +9,6 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/logistically/events"
@@ -187,5 +186,3 @@ func wantConfigError(t testing.TB, err error) *events.ConfigError {
 	}
 	return e
 }
-
-const tick = time.Millisecond

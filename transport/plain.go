@@ -24,10 +24,10 @@ import (
 // queue middleware, which publishes it elsewhere and lets it be acked. Attempt
 // is always 1, Stored is zero, and ID is the message's UUID.
 //
-// How many messages are in flight is up to the subscriber: many, such as
-// gochannel, hand over one message per topic and wait until it is acked, so a
-// message that waits for its retry holds up its topic. When a nacked message
-// comes back is up to it too.
+// How many messages are in flight is up to the subscriber. Many hand over one
+// message of a topic and wait until it is acked; there, a message that waits for
+// its retry holds up its topic. When a nacked message comes back is up to the
+// subscriber too.
 //
 // Close nacks what is not settled, ends the subscriptions by their context and
 // leaves the subscriber open, which is its owner's to close. When the

@@ -1,0 +1,147 @@
+package router
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/logistically/events"
+)
+
+func typed(uuid, eventType string) *message.Message {
+	msg := message.NewMessage(uuid, nil)
+	if eventType != "" {
+		msg.Metadata[events.MetadataType] = eventType
+	}
+	return msg
+}
+
+func newTable(t testing.TB, transports map[string]message.Publisher, routes ...Route) *Table {
+	t.Helper()
+	table, err := NewTable(TableConfig{Default: "main", Transports: transports, Routes: routes})
+	must(t, err)
+	return table
+}
+
+func uuids(messages []*message.Message) (ids []string) {
+	for _, m := range messages {
+		ids = append(ids, m.UUID)
+	}
+	return ids
+}
+
+func TestTableRoutesByTypeInOneCallForEachTopicOfEachTransport(t *testing.T) {
+	main, other := &capture{}, &capture{}
+	table := newTable(t, map[string]message.Publisher{"main": main, "other": other},
+		Route{Pattern: "user.created", Transport: "main", Prefix: "new:"},
+		Route{Pattern: "user.*", Transport: "other", Topic: "users"},
+		Route{Pattern: "by-topic", Transport: "other"},
+	)
+	must(t, table.Publish("in",
+		typed("1", "user.created"), typed("2", "user.updated"), typed("3", "order.placed"),
+		typed("4", "user.created"), typed("5", "user.deleted"), typed("6", "")))
+	if got, want := uuids(main.got), []string{"1", "4", "3", "6"}; !slices.Equal(got, want) || main.calls != 2 {
+		t.Errorf("main got %v in %d calls, want %v in 2", got, main.calls, want)
+	}
+	if want := []string{"new:in", "new:in", "in", "in"}; !slices.Equal(main.topic, want) {
+		t.Errorf("topics %v, want %v", main.topic, want)
+	}
+	if got, want := uuids(other.got), []string{"2", "5"}; !slices.Equal(got, want) || other.calls != 1 || other.topic[0] != "users" {
+		t.Errorf("other got %v on %v in %d calls", got, other.topic, other.calls)
+	}
+	must(t, table.Publish("by-topic", typed("7", "")))
+	if other.got[2].UUID != "7" || other.topic[2] != "by-topic" {
+		t.Errorf("other got %v on %v", uuids(other.got), other.topic)
+	}
+	must(t, table.Publish("in"))
+}
+
+func TestTableWritesPriorityIntoACopy(t *testing.T) {
+	main := &capture{}
+	table := newTable(t, map[string]message.Publisher{"main": main}, Route{Pattern: "pay.**", Transport: "main", Priority: PriorityHigh})
+	type key struct{}
+	given, marked, plain := typed("1", "pay.in"), typed("2", "pay.out"), typed("3", "else")
+	given.SetContext(context.WithValue(t.Context(), key{}, "kept"))
+	marked.Metadata[events.MetadataPriority] = PriorityHigh
+	must(t, table.Publish("in", given, marked, plain))
+	got := main.got[0]
+	if got == given || got.Metadata[events.MetadataPriority] != PriorityHigh || got.Context().Value(key{}) != "kept" {
+		t.Errorf("got %v", got)
+	}
+	if given.Metadata[events.MetadataPriority] != "" {
+		t.Error("the caller's message was changed")
+	}
+	if main.got[1] != marked || main.got[2] != plain {
+		t.Error("copied without need")
+	}
+}
+
+func TestTableMergesFailures(t *testing.T) {
+	broken := errors.New("broken")
+	partly := &capture{err: func(topic string, ms []*message.Message) error {
+		return errors.Join(errors.New("wrapped"), &events.PublishError{Topic: topic, Total: len(ms), Failed: []events.FailedMessage{{Topic: topic, Message: ms[1], Err: broken}}})
+	}}
+	wholly := &capture{err: func(string, []*message.Message) error { return broken }}
+	strange := &capture{err: func(topic string, ms []*message.Message) error {
+		return &events.PublishError{Topic: topic, Total: 1, Failed: []events.FailedMessage{{Topic: topic, Message: typed("?", ""), Err: broken}}}
+	}}
+	copying := &capture{err: func(topic string, ms []*message.Message) error {
+		return &events.PublishError{Topic: topic, Total: 1, Failed: []events.FailedMessage{{Topic: topic, Message: ms[1].Copy(), Err: broken}}}
+	}}
+	table := newTable(t, map[string]message.Publisher{"main": &capture{}, "partly": partly, "wholly": wholly, "strange": strange, "copying": copying},
+		Route{Pattern: "a.*", Transport: "partly", Priority: PriorityLow},
+		Route{Pattern: "b.*", Transport: "wholly", Topic: "b"},
+		Route{Pattern: "c.*", Transport: "strange"},
+		Route{Pattern: "d.*", Transport: "copying"},
+	)
+	given := []*message.Message{
+		typed("1", "a.x"), typed("2", "b.x"), typed("3", "fine"), typed("4", "a.y"), typed("5", "b.y"), typed("6", "c.x"), typed("7", "d.x"), typed("8", "d.y"),
+	}
+	err := table.Publish("in", given...)
+	failed, ok := errors.AsType[*events.PublishError](err)
+	if !ok || failed.Total != 8 || failed.Topic != "in" || !errors.Is(err, broken) {
+		t.Fatalf("got %v", err)
+	}
+	var got []*message.Message
+	for _, f := range failed.Failed {
+		got = append(got, f.Message)
+	}
+	if want := []*message.Message{given[3], given[1], given[4], given[5], given[7]}; !slices.Equal(got, want) {
+		t.Errorf("failed %v, want %v, as they were passed", uuids(got), uuids(want))
+	}
+	if failed.Failed[1].Topic != "b" {
+		t.Errorf("topic %q, want the transport's", failed.Failed[1].Topic)
+	}
+}
+
+func TestTableClosesNothing(t *testing.T) {
+	table := newTable(t, map[string]message.Publisher{"main": &capture{}})
+	must(t, table.Close())
+	must(t, table.Close())
+	if err := table.Publish("in", typed("1", "a")); !errors.Is(err, events.ErrClosed) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestTableRefusesConfig(t *testing.T) {
+	pubs := map[string]message.Publisher{"main": &capture{}}
+	for name, cfg := range map[string]TableConfig{
+		"empty default":     {Transports: pubs},
+		"unknown default":   {Default: "x", Transports: pubs},
+		"nil publisher":     {Default: "main", Transports: map[string]message.Publisher{"main": &capture{}, "x": nil}},
+		"no transport":      {Default: "main", Transports: pubs, Routes: []Route{{Pattern: "a"}}},
+		"unknown transport": {Default: "main", Transports: pubs, Routes: []Route{{Pattern: "a", Transport: "x"}}},
+		"bad pattern":       {Default: "main", Transports: pubs, Routes: []Route{{Pattern: "a*", Transport: "main"}}},
+		"duplicate":         {Default: "main", Transports: pubs, Routes: []Route{{Pattern: "a", Transport: "main"}, {Pattern: "a", Transport: "main"}}},
+		"covered":           {Default: "main", Transports: pubs, Routes: []Route{{Pattern: "a.**", Transport: "main"}, {Pattern: "a.*.c", Transport: "main"}}},
+		"unknown priority":  {Default: "main", Transports: pubs, Routes: []Route{{Pattern: "a", Transport: "main", Priority: "urgent"}}},
+		"prefix and topic":  {Default: "main", Transports: pubs, Routes: []Route{{Pattern: "a", Transport: "main", Prefix: "p", Topic: "t"}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := NewTable(cfg)
+			wantConfigError(t, err)
+		})
+	}
+}
