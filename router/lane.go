@@ -45,14 +45,13 @@ func (l *lane) run() {
 }
 
 func (l *lane) handle(d *transport.Delivery) {
+	if l.stopping.Err() != nil {
+		l.release(d)
+		return
+	}
 	base := d.Message.Context()
 	eventType := typeOf(d.Message, d.Topic)
 	h := l.handlers.find(eventType)
-	if l.stopping.Err() != nil {
-		l.decided()
-		l.send(d.Release())
-		return
-	}
 	if base.Err() != nil || h == nil {
 		l.conclude(d, result{err: l.unhandled(eventType, d.Topic, h), cause: context.Cause(base)})
 		return
@@ -64,11 +63,16 @@ func (l *lane) handle(d *transport.Delivery) {
 	d.Message.SetContext(w.ctx)
 	if !l.begin(w) {
 		w.cancel(nil)
-		l.decided()
-		l.send(d.Release())
+		l.release(d)
 		return
 	}
 	l.finish(w, w.execute())
+}
+
+// release gives back a delivery that no handler has begun.
+func (l *lane) release(d *transport.Delivery) {
+	l.decided()
+	l.send(d.Release())
 }
 
 // unhandled is the result of a delivery that no handler gets.
@@ -105,6 +109,7 @@ func (l *lane) finish(w *work, err error) {
 	l.mu.Unlock()
 	w.cancel(nil)
 	if retired {
+		l.counts.unsettled.Add(1)
 		l.log.Warn("a handler returned after Run: its delivery is not settled and will be delivered again", attrs(w.delivery, w.handler.pattern.text, err)...)
 		return
 	}

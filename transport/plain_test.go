@@ -152,9 +152,9 @@ func TestFromSubscriberSettles(t *testing.T) {
 		for i, want := range []string{"acked", "nacked", "open", "nacked", "nacked", "acked"} {
 			wantState(t, sent[i], want)
 		}
-		time.Sleep(time.Minute - 1)
+		time.Sleep(time.Minute - time.Nanosecond)
 		wantState(t, sent[2], "open")
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		wantState(t, sent[2], "nacked")
 		must(t, r.Close())
