@@ -142,7 +142,7 @@ func TestDrain(t *testing.T) {
 			time.Sleep(29 * time.Second)
 			return msg.Context().Err()
 		})
-		f.deliver("a", "a")
+		f.deliver("a", "unknown") // Not a dead letter while nobody looks.
 		stop := start(t, r)
 		synctest.Wait()
 		begun := time.Now()
@@ -200,6 +200,9 @@ func TestDrain(t *testing.T) {
 		synctest.Wait()
 		if len(f.settled()) != 1 {
 			t.Error("settled after Run had returned")
+		}
+		if s := r.Stats(); s.Unsettled != 1 || s.InFlight != 0 {
+			t.Errorf("stats %+v", s)
 		}
 	})
 	bubble(t, "gives up settling when the server stays away", func(t *testing.T) {

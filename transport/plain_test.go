@@ -174,8 +174,12 @@ func TestFromSubscriberCloseNacksWhatIsOpenAndLeavesTheSubscriberOpen(t *testing
 			blocked <- err
 		}()
 		synctest.Wait()
+		begun := time.Now()
 		must(t, r.Close())
 		must(t, r.Close())
+		if took := time.Since(begun); took != 0 {
+			t.Errorf("Close waited %v for a retry", took)
+		}
 		wantState(t, sent[0], "nacked")
 		wantState(t, sent[1], "nacked")
 		if err := <-blocked; !errors.Is(err, events.ErrClosed) {
