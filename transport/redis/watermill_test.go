@@ -1,0 +1,42 @@
+package redis_test
+
+import (
+	"io"
+	"log"
+	"testing"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/ThreeDotsLabs/watermill/pubsub/tests"
+	"github.com/logistically/events/internal/redisserver"
+	"github.com/logistically/events/transport/redis"
+	goredis "github.com/redis/go-redis/v9"
+)
+
+// Watermill's own suite, as a plain Publisher and Subscriber.
+func TestWatermillUniversalSuite(t *testing.T) {
+	log.SetOutput(io.Discard)
+	client := goredis.NewClient(&goredis.Options{Addr: redisserver.New(t).Addr, PoolSize: 200})
+	t.Cleanup(func() {
+		if err := client.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	open := func(t *testing.T, group string) (message.Publisher, message.Subscriber) {
+		pub, err := redis.NewPublisher(redis.PublisherConfig{Client: client})
+		if err != nil {
+			t.Fatal(err)
+		}
+		sub, err := redis.NewSubscriber(redis.SubscriberConfig{Client: client, Group: group, Block: 50 * time.Millisecond, Lease: 3 * time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return pub, sub
+	}
+	tests.TestPubSub(t, tests.Features{
+		ConsumerGroups: true, Persistent: true, GuaranteedOrderWithSingleSubscriber: true, NewSubscriberReceivesOldMessages: true,
+	}, func(t *testing.T) (message.Publisher, message.Subscriber) {
+		return open(t, watermill.NewShortUUID())
+	}, open)
+}
