@@ -1,0 +1,204 @@
+package memory
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/logistically/events"
+	"github.com/logistically/events/transport"
+)
+
+type receiver struct {
+	broker *Broker
+	cfg    SubscriberConfig
+	topics []*topic
+	closed chan struct{}
+
+	// Guarded by the broker's lock.
+	ended   bool      // by Close or Crash
+	expires time.Time // after a crash: when the lease has run out
+}
+
+// Capabilities implements transport.Receiver.
+func (r *receiver) Capabilities() transport.Capabilities {
+	return transport.Capabilities{DeadLetter: true, Attempts: true}
+}
+
+// Receive implements transport.Receiver.
+func (r *receiver) Receive(ctx context.Context, most int) ([]*transport.Delivery, error) {
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, fmt.Errorf("memory: receive: %w", err)
+		}
+		b := r.broker
+		b.mu.Lock()
+		if r.ended {
+			b.mu.Unlock()
+			return nil, fmt.Errorf("memory: receive: receiver %w", events.ErrClosed)
+		}
+		now := time.Now()
+		page, next := r.take(max(most, 1), now)
+		changed := b.changed
+		b.mu.Unlock()
+		if len(page) > 0 {
+			return page, nil
+		}
+		r.wait(ctx, changed, next, now)
+	}
+}
+
+// wait returns when there may be something to receive, or a reason to stop.
+func (r *receiver) wait(ctx context.Context, changed <-chan struct{}, next, now time.Time) {
+	var due <-chan time.Time
+	if !next.IsZero() {
+		timer := time.NewTimer(next.Sub(now))
+		defer timer.Stop()
+		due = timer.C
+	}
+	select {
+	case <-changed:
+	case <-due:
+	case <-r.closed:
+	case <-ctx.Done():
+	}
+}
+
+// take delivers what is there; next is when there will be more, or zero. The
+// caller holds the lock.
+func (r *receiver) take(most int, now time.Time) (page []*transport.Delivery, next time.Time) {
+	earliest := func(t time.Time) {
+		if next.IsZero() || t.Before(next) {
+			next = t
+		}
+	}
+	for _, t := range r.topics {
+		g := t.groups[r.cfg.Group]
+		g.reclaim(now, earliest)
+		g.promote(now, earliest)
+		for len(page) < most && len(g.queue) > 0 {
+			page = append(page, r.deliver(t, g, g.queue[0].entry, g.queue[0].attempt))
+			g.queue = g.queue[1:]
+		}
+		for len(page) < most {
+			e := t.undelivered(g)
+			if e == nil {
+				break
+			}
+			g.next = e.number + 1
+			page = append(page, r.deliver(t, g, e, 1))
+		}
+	}
+	return page, next
+}
+
+func (r *receiver) deliver(t *topic, g *group, e *entry, attempt int) *transport.Delivery {
+	msg := detached(e.msg)
+	ctx, cancel := context.WithCancelCause(context.Background())
+	msg.SetContext(ctx)
+	d := &transport.Delivery{Message: msg, Topic: t.name, ID: e.id(), Attempt: attempt, Stored: e.stored}
+	g.pending[d] = &pending{entry: e, owner: r, cancel: cancel}
+	return d
+}
+
+// promote queues what is due.
+func (g *group) promote(now time.Time, earliest func(time.Time)) {
+	g.delayed = slices.DeleteFunc(g.delayed, func(w *waiting) bool {
+		if w.due.After(now) {
+			earliest(w.due)
+			return false
+		}
+		g.queue = append(g.queue, w)
+		return true
+	})
+}
+
+// reclaim queues what crashed consumers held, once their lease has run out.
+func (g *group) reclaim(now time.Time, earliest func(time.Time)) {
+	for d, p := range g.pending {
+		switch {
+		case p.owner.expires.IsZero():
+		case p.owner.expires.After(now):
+			earliest(p.owner.expires)
+		default:
+			delete(g.pending, d)
+			p.cancel(transport.ErrLeaseLost)
+			g.queue = append(g.queue, &waiting{entry: p.entry, attempt: d.Attempt + 1})
+		}
+	}
+}
+
+// Settle implements transport.Receiver. It never fails.
+func (r *receiver) Settle(_ context.Context, outcomes ...transport.Outcome) error {
+	r.broker.mu.Lock()
+	defer r.broker.mu.Unlock()
+	for _, o := range outcomes {
+		r.settle(o)
+	}
+	r.broker.wake()
+	return nil
+}
+
+func (r *receiver) settle(o transport.Outcome) {
+	g := r.broker.topic(o.Delivery.Topic).group(r.cfg.Group, false)
+	p := g.pending[o.Delivery]
+	if p == nil || p.owner != r {
+		return // Lost, or settled before.
+	}
+	delete(g.pending, o.Delivery)
+	p.cancel(nil)
+	switch o.Settlement {
+	case transport.Retry:
+		g.delayed = append(g.delayed, &waiting{p.entry, o.Delivery.Attempt + 1, time.Now().Add(o.After)})
+	case transport.DeadLetter:
+		msg := detached(o.Delivery.Message)
+		maps.Copy(msg.Metadata, o.Metadata)
+		r.broker.append(r.cfg.DeadLetterTopic(o.Delivery.Topic), msg)
+	case transport.Release:
+		g.queue = append(g.queue, &waiting{entry: p.entry, attempt: o.Delivery.Attempt})
+	}
+}
+
+// Close implements transport.Receiver.
+func (r *receiver) Close() error {
+	r.broker.mu.Lock()
+	defer r.broker.mu.Unlock()
+	if r.ended {
+		return nil
+	}
+	r.ended = true
+	close(r.closed)
+	for _, t := range r.topics {
+		g := t.groups[r.cfg.Group]
+		for d, p := range g.pending {
+			if p.owner == r {
+				delete(g.pending, d)
+				p.cancel(fmt.Errorf("memory: receiver %w", events.ErrClosed))
+				g.queue = append(g.queue, &waiting{entry: p.entry, attempt: d.Attempt})
+			}
+		}
+		slices.SortStableFunc(g.queue, func(a, b *waiting) int { return a.entry.number - b.entry.number })
+	}
+	r.broker.wake()
+	return nil
+}
+
+// Crash ends a receiver of this package as a crash of its process would, for
+// tests: it releases nothing, and what it held is delivered to others once
+// its lease has run out.
+func Crash(r transport.Receiver) {
+	crashed, ok := r.(*receiver)
+	if !ok {
+		return
+	}
+	crashed.broker.mu.Lock()
+	defer crashed.broker.mu.Unlock()
+	if !crashed.ended {
+		crashed.ended = true
+		crashed.expires = time.Now().Add(crashed.cfg.Lease)
+		close(crashed.closed)
+		crashed.broker.wake()
+	}
+}
