@@ -1,0 +1,131 @@
+// Package batching publishes many messages in one call: a decorator over any
+// message.Publisher that gathers messages and hands them on in batches, in the
+// order in which they came, and says of each one whether it went out.
+package batching
+
+import (
+	"errors"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/logistically/events"
+)
+
+// Mode says what a nil error of Publish means.
+type Mode int
+
+const (
+	// Wait: Publish returns when its own messages have been published, or with
+	// an *events.PublishError. Batches form from concurrent callers. It is the
+	// zero value.
+	Wait Mode = iota
+	// Buffered: Publish returns at once; the messages are published later. What
+	// then fails is kept for FailedMessages and RetryFailed.
+	Buffered
+)
+
+// FullPolicy says what Publish does when the buffer is full.
+type FullPolicy int
+
+const (
+	// WaitForRoom waits until there is room, or the message's context ends. It
+	// is the zero value.
+	WaitForRoom FullPolicy = iota
+	// ErrorWhenFull returns ErrBufferFull.
+	ErrorWhenFull
+)
+
+// ErrBufferFull says that the buffer has no room and the policy is not to wait.
+var ErrBufferFull = errors.New("batching: the buffer is full")
+
+// Config configures [NewPublisher].
+type Config struct {
+	Mode Mode
+	// MaxSize is how many messages a batch has at most. Zero means 100.
+	MaxSize int
+	// MaxBytes is how many bytes of payload a batch has at most; a larger
+	// message is a batch of its own. Zero means 1 MiB.
+	MaxBytes int
+	// MaxWait is how long the first message of a batch waits for others. Zero
+	// means 1 s when Buffered. In Wait mode zero means not at all: a batch is
+	// whatever came while the last one was under way.
+	MaxWait time.Duration
+	// MaxConcurrentBatches is how many batches are under way at most. Further
+	// ones wait; none is refused. Zero means 5.
+	MaxConcurrentBatches int
+	// MaxBuffered is how many messages are held at most, waiting or under way.
+	// Zero means 10 000.
+	MaxBuffered int
+	// Full says what Publish does when MaxBuffered are held.
+	Full FullPolicy
+	// Strategy names the batch that a message belongs to. Messages of one name
+	// and topic stay in order: one batch of them is under way at a time. It must
+	// be a pure function. Nil means ExactType.
+	Strategy func(topic string, msg *message.Message) string
+	// Logger gets failed batches of Buffered mode. Nil means slog.Default().
+	Logger *slog.Logger
+}
+
+// ExactType puts messages of one event type into one batch.
+func ExactType(topic string, msg *message.Message) string {
+	if t := msg.Metadata[events.MetadataType]; t != "" {
+		return t
+	}
+	return topic
+}
+
+// FirstSegments puts messages into one batch whose event types agree in their
+// first n segments.
+func FirstSegments(n int) func(topic string, msg *message.Message) string {
+	return func(topic string, msg *message.Message) string {
+		segments := strings.SplitN(ExactType(topic, msg), ".", n+1)
+		return strings.Join(segments[:min(n, len(segments))], ".")
+	}
+}
+
+// ByTopic puts all messages of a topic into one batch.
+func ByTopic(string, *message.Message) string { return "" }
+
+func (cfg *Config) complete() error {
+	bad := func(field string, value any, problem, remedy string) error {
+		return &events.ConfigError{Field: "batching.Config." + field, Value: value, Problem: problem, Remedy: remedy}
+	}
+	switch {
+	case cfg.Mode < Wait || cfg.Mode > Buffered:
+		return bad("Mode", cfg.Mode, "is no mode", "use batching.Wait or batching.Buffered")
+	case cfg.Full < WaitForRoom || cfg.Full > ErrorWhenFull:
+		return bad("Full", cfg.Full, "is no policy", "use batching.WaitForRoom or batching.ErrorWhenFull")
+	case cfg.MaxSize < 0:
+		return bad("MaxSize", cfg.MaxSize, "is negative", "set a number of messages, or 0 for 100")
+	case cfg.MaxBytes < 0:
+		return bad("MaxBytes", cfg.MaxBytes, "is negative", "set a number of bytes, or 0 for 1 MiB")
+	case cfg.MaxWait < 0:
+		return bad("MaxWait", cfg.MaxWait, "is negative", "set a duration, or 0")
+	case cfg.MaxConcurrentBatches < 0:
+		return bad("MaxConcurrentBatches", cfg.MaxConcurrentBatches, "is negative", "set a number of batches, or 0 for 5")
+	case cfg.MaxBuffered < 0:
+		return bad("MaxBuffered", cfg.MaxBuffered, "is negative", "set a number of messages, or 0 for 10 000")
+	}
+	setDefault(&cfg.MaxSize, 100)
+	setDefault(&cfg.MaxBytes, 1<<20)
+	setDefault(&cfg.MaxConcurrentBatches, 5)
+	setDefault(&cfg.MaxBuffered, 10_000)
+	if cfg.MaxWait == 0 && cfg.Mode == Buffered {
+		cfg.MaxWait = time.Second
+	}
+	if cfg.Strategy == nil {
+		cfg.Strategy = ExactType
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	return nil
+}
+
+func setDefault(value *int, fallback int) {
+	if *value == 0 {
+		*value = fallback
+	}
+}

@@ -1,0 +1,225 @@
+package batching
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/logistically/events"
+)
+
+type queueKey struct{ topic, batch string }
+
+// item is one message on its way.
+type item struct {
+	msg   *message.Message
+	call  *call // nil when Buffered
+	index int   // in the call
+}
+
+// queue holds the messages of one batch name and topic. At most one batch of
+// it is under way, which keeps them in order. All fields but p and key are
+// guarded by the publisher's lock.
+type queue struct {
+	p   *Publisher
+	key queueKey
+
+	items   []item
+	bytes   int
+	busy    bool // its goroutine runs
+	due     int  // how many of the items need wait no longer
+	timer   *time.Timer
+	added   int // ever
+	settled int // ever
+}
+
+func (q *queue) add(it item) {
+	q.items = append(q.items, it)
+	q.bytes += len(it.msg.Payload)
+	q.added++
+	if q.full() || q.p.cfg.MaxWait == 0 {
+		q.due = len(q.items)
+	}
+	q.proceed()
+}
+
+func (q *queue) full() bool {
+	return len(q.items) >= q.p.cfg.MaxSize || q.bytes >= q.p.cfg.MaxBytes
+}
+
+// proceed starts what is to be done next: a batch, or the wait for more.
+func (q *queue) proceed() {
+	switch {
+	case q.busy:
+	case q.due > 0:
+		q.stopTimer()
+		q.busy = true
+		q.p.running.Go(q.run)
+	case len(q.items) > 0 && q.timer == nil:
+		q.timer = time.AfterFunc(q.p.cfg.MaxWait, func() {
+			q.p.mu.Lock()
+			defer q.p.mu.Unlock()
+			q.timer = nil
+			q.flush()
+		})
+	case len(q.items) == 0:
+		q.stopTimer()
+		delete(q.p.queues, q.key)
+	}
+}
+
+// flush makes everything that is queued due.
+func (q *queue) flush() {
+	q.due = len(q.items)
+	q.proceed()
+}
+
+func (q *queue) stopTimer() {
+	if q.timer != nil {
+		q.timer.Stop()
+		q.timer = nil
+	}
+}
+
+// run publishes batches until nothing is due.
+func (q *queue) run() {
+	for more := true; more; {
+		q.p.slots <- struct{}{}
+		q.p.mu.Lock()
+		batch, bytes := q.take()
+		q.p.active++
+		q.p.mu.Unlock()
+
+		errs := q.publish(batch)
+
+		<-q.p.slots
+		q.p.mu.Lock()
+		q.p.active--
+		q.settle(batch, bytes, errs)
+		if q.full() {
+			q.due = len(q.items)
+		}
+		if more = q.due > 0; !more {
+			q.busy = false
+			q.proceed()
+		}
+		q.p.mu.Unlock()
+	}
+}
+
+// take removes the next batch from the queue.
+func (q *queue) take() (batch []item, bytes int) {
+	for _, it := range q.items {
+		size := len(it.msg.Payload)
+		if len(batch) == q.p.cfg.MaxSize || (len(batch) > 0 && bytes+size > q.p.cfg.MaxBytes) {
+			break
+		}
+		batch = append(batch, it)
+		bytes += size
+	}
+	q.items = slices.Delete(q.items, 0, len(batch))
+	q.bytes -= bytes
+	q.due = max(q.due-len(batch), 0)
+	return batch, bytes
+}
+
+// publish sends a batch and returns the error of each message.
+func (q *queue) publish(batch []item) []error {
+	errs := make([]error, len(batch))
+	if len(batch) == 0 {
+		return errs // All were withdrawn.
+	}
+	msgs := make([]*message.Message, len(batch))
+	index := make(map[*message.Message]int, len(batch))
+	for i, it := range batch {
+		msgs[i] = it.msg
+		if it.call == nil || len(batch) > 1 {
+			// The end of one caller's context must not end a batch of several. The
+			// copy keeps its values, such as the trace.
+			msgs[i] = it.msg.Copy()
+			msgs[i].SetContext(context.WithoutCancel(it.msg.Context()))
+		}
+		index[msgs[i]] = i
+	}
+	err := q.call(msgs)
+	if err == nil {
+		return errs
+	}
+	if partial, ok := errors.AsType[*events.PublishError](err); ok && known(partial, index) {
+		for _, f := range partial.Failed {
+			errs[index[f.Message]] = f.Err
+		}
+		return errs
+	}
+	for i := range errs {
+		errs[i] = err
+	}
+	return errs
+}
+
+// known reports whether an error speaks of messages of this batch only; if
+// not, it may leave out some that failed.
+func known(e *events.PublishError, index map[*message.Message]int) bool {
+	return len(e.Failed) > 0 && !slices.ContainsFunc(e.Failed, func(f events.FailedMessage) bool {
+		_, ok := index[f.Message]
+		return !ok
+	})
+}
+
+func (q *queue) call(msgs []*message.Message) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("%w: %w", errPanicked, &events.PanicError{Value: v, Stack: debug.Stack()})
+		}
+	}()
+	return q.p.next.Publish(q.key.topic, msgs...)
+}
+
+// settle hands each message's result to whom it concerns.
+func (q *queue) settle(batch []item, bytes int, errs []error) {
+	failures := 0
+	for i, it := range batch {
+		if it.call != nil {
+			it.call.done(it.index, errs[i])
+		} else if errs[i] != nil {
+			failures++
+			q.p.failed = append(q.p.failed, events.FailedMessage{Topic: q.key.topic, Message: it.msg, Err: errs[i]})
+		}
+	}
+	if failures > 0 {
+		q.p.cfg.Logger.Error("batching: messages failed and are kept: see FailedMessages", "topic", q.key.topic, "failed", failures, "of", len(batch), "error", errors.Join(errs...))
+	}
+	q.settled += len(batch)
+	q.p.release(len(batch), bytes)
+}
+
+// withdraw removes the messages of a call that has ended.
+func (q *queue) withdraw(c *call, cause error) {
+	kept := q.items[:0]
+	n, bytes := 0, 0
+	for i, it := range q.items {
+		if it.call != c {
+			kept = append(kept, it)
+			continue
+		}
+		if i < q.due {
+			n++
+		}
+		bytes += len(it.msg.Payload)
+		it.call.done(it.index, fmt.Errorf("batching: not published: %w", cause))
+	}
+	removed := len(q.items) - len(kept)
+	if removed == 0 {
+		return
+	}
+	clear(q.items[len(kept):])
+	q.items = kept
+	q.due -= n
+	q.bytes -= bytes
+	q.settled += removed
+	q.p.release(removed, bytes)
+}
