@@ -14,6 +14,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/logistically/events"
 	"github.com/logistically/events/transport/console"
+	"github.com/logistically/events/transport/transporttest"
 	"go.uber.org/goleak"
 )
 
@@ -149,4 +150,14 @@ func ExampleNewPublisher() {
 	// Output:
 	// user-events user.created id-1 {"userId":"1"}
 	// <nil>
+}
+
+func TestTransport(t *testing.T) {
+	transporttest.Run(t, transporttest.Harness{Publisher: func(t *testing.T) message.Publisher {
+		p, err := console.NewPublisher(console.PublisherConfig{Writer: io.Discard})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}})
 }

@@ -1,0 +1,55 @@
+package redis_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/logistically/events/internal/redisserver"
+	"github.com/logistically/events/transport"
+	"github.com/logistically/events/transport/redis"
+	"github.com/logistically/events/transport/transporttest"
+	goredis "github.com/redis/go-redis/v9"
+)
+
+func TestTransport(t *testing.T) {
+	const lease = 500 * time.Millisecond
+	client := goredis.NewClient(&goredis.Options{Addr: redisserver.New(t).Addr, PoolSize: 100})
+	t.Cleanup(func() {
+		if err := client.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	transporttest.Run(t, transporttest.Harness{
+		Publisher: func(t *testing.T) message.Publisher {
+			pub, err := redis.NewPublisher(redis.PublisherConfig{Client: client})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return pub
+		},
+		Subscriber: func(t *testing.T, group string) message.Subscriber {
+			sub, err := redis.NewSubscriber(redis.SubscriberConfig{Client: client, Group: group, Lease: lease, Block: 100 * time.Millisecond})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return sub
+		},
+		Crash: func(_ *testing.T, r transport.Receiver) { redis.Crash(r) },
+		DeadLetters: func(t *testing.T, topic string) (dead []*message.Message) {
+			entries, err := client.XRange(t.Context(), transport.DeadLetterTopic(topic), "-", "+").Result()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range entries {
+				msg, err := redis.Decode(e.Values)
+				if err != nil {
+					t.Fatal(err)
+				}
+				dead = append(dead, msg)
+			}
+			return dead
+		},
+		Lease: lease,
+	})
+}
