@@ -2,148 +2,253 @@ package middleware
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/google/uuid"
 	"github.com/logistically/events"
+	"github.com/logistically/events/transport"
 )
 
-// IdempotencyStore remembers which events are being handled and which were.
-// redis.IdempotencyStore and [MemoryIdempotencyStore] are such stores. Each
-// method is one atomic step, and safe for concurrent use.
-type IdempotencyStore interface {
-	// Begin claims key for token until lease has passed, or renews the claim. It
-	// returns started if token holds the claim now, done if key is marked done,
-	// and neither if another token holds a claim that has not expired.
-	Begin(ctx context.Context, key, token string, lease time.Duration) (started, done bool, err error)
-	// Done marks key as done until keep has passed. It is an error if another
-	// token holds the claim.
-	Done(ctx context.Context, key, token string, keep time.Duration) error
-	// Abort drops the claim if it is token's.
-	Abort(ctx context.Context, key, token string) error
-}
+// Defaults of [IdempotencyConfig].
+const (
+	DefaultLease     = 5 * time.Minute
+	DefaultKeep      = 24 * time.Hour
+	DefaultBusyDelay = time.Second
+)
 
-// ErrInProgress says that another consumer is handling the same event.
-var ErrInProgress = errors.New("the event is being handled elsewhere")
+// concludeTimeout bounds what Done and Abort may take once the handler has
+// returned; they do not end with the message's context.
+const concludeTimeout = 5 * time.Second
 
 // IdempotencyConfig configures [Idempotency].
 type IdempotencyConfig struct {
-	// Store is required.
+	// Store remembers keys. Required. It must be shared by all consumers of the
+	// scope; a [MemoryIdempotencyStore] serves one process.
 	Store IdempotencyStore
-	// Scope keeps marks of different consumers apart: use the group's name.
-	// Handlers that share a scope and a store do not run both for one event.
+	// Scope is put before each key. Required: the consumer group, or the name of
+	// the handler where several handle the same event. Two that share a scope
+	// share marks, and what one has handled the other never sees.
 	Scope string
-	// Key names an event. Nil means KeyByID.
+	// Key says by what an event is recognised. It must be safe for concurrent
+	// use. Nil means the message's UUID, which is the event's id. See [KeyByHash].
 	Key func(*message.Message) string
-	// Lease is how long one attempt of the handler may take; after that
-	// another consumer may begin. Zero means 5 min.
+	// Lease is how long a claim lasts. It must be longer than the handler may
+	// take: when it has run out, another consumer may start the same event. It
+	// is also how long an event waits whose consumer died. Zero means
+	// DefaultLease, 5 min.
 	Lease time.Duration
-	// Keep is how long an event is remembered as handled. Zero means 24 h.
+	// Keep is how long an event stays known after it was handled. Later, a
+	// duplicate runs the handler again. Zero means DefaultKeep, 24 h.
 	Keep time.Duration
-	// BusyDelay is when a message comes back that is being handled elsewhere.
-	// Zero means 1 s.
+	// BusyDelay is after what time an event comes back that another consumer is
+	// at. It doubles at every delivery, up to an eighth of Lease, so that waiting
+	// for the claim of a dead consumer does not use up a message's deliveries.
+	// Zero means DefaultBusyDelay, 1 s.
 	BusyDelay time.Duration
+	// Logger gets a warning when a handler returns messages. Nil means slog.Default().
+	Logger *slog.Logger
 }
 
-// KeyByID names an event by its id: two events with equal bodies are two.
-func KeyByID(msg *message.Message) string { return msg.UUID }
-
-// KeyByHash names an event by the hash of its body: two events with equal
-// bodies are one.
-func KeyByHash(msg *message.Message) string {
-	if hash := msg.Metadata[events.MetadataHash]; hash != "" {
-		return hash
-	}
-	return events.Hash(msg.Payload)
-}
-
-// Idempotency runs the handler once for each event, however often it is
-// delivered: an event is marked as done after the handler has succeeded.
+// Idempotency runs the handler of an event once, as far as at-least-once
+// delivery allows: an event that was handled is acked without running it. Use
+// it where handling an event twice does harm.
 //
-// A handler that failed or panicked, or whose process died, runs again. A duplicate
-// of an event that was handled is acked; one of an event being handled comes
-// back after BusyDelay. If the store cannot be asked the handler does not run, and
-// if the mark cannot be written the message comes back: its handler may then run
-// twice. Place it innermost.
+// An event is marked as done only after its handler has succeeded. When the
+// handler fails or panics its claim is dropped, so the handler runs again at
+// redelivery. An event that another consumer is at, or whose consumer died
+// within Lease, comes back later by events.RetryAfter and [ErrInProgress].
+//
+// The handler may run again after it succeeded: if the process dies before the
+// mark is set, if Store fails to set it (that error is returned, and the message
+// retried), or if the handler takes longer than Lease. A handler that returns
+// events.Discard is not marked: a duplicate is discarded by the handler again.
+//
+// Messages that a handler returns are published by the router afterwards, and
+// would be lost if that failed once the event is marked. So a handler that
+// returns any is not marked: no two consumers run it at a time, but a duplicate
+// runs it again. Publish inside the handler instead; the first such event is logged.
+//
+// A message without a key fails permanently with [ErrNoKey]; an error of Store
+// in claiming, or a panic of Key, is returned without running the handler.
+//
+// Put it next to the handler, inside Retry. In Watermill's router BusyDelay is
+// not kept except by Retry: the message is nacked and comes back when its
+// subscriber pleases.
 func Idempotency(cfg IdempotencyConfig) (message.HandlerMiddleware, error) {
-	if err := cfg.complete(); err != nil {
+	if err := cfg.check(); err != nil {
 		return nil, err
 	}
+	if cfg.Key == nil {
+		cfg.Key = func(msg *message.Message) string { return msg.UUID }
+	}
+	if cfg.Lease == 0 {
+		cfg.Lease = DefaultLease
+	}
+	if cfg.Keep == 0 {
+		cfg.Keep = DefaultKeep
+	}
+	if cfg.BusyDelay == 0 {
+		cfg.BusyDelay = DefaultBusyDelay
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	i := &idempotency{
+		IdempotencyConfig: cfg,
+		// Without a colon in the scope, no two pairs of scope and key are the same.
+		prefix: strings.NewReplacer("%", "%25", ":", "%3A").Replace(cfg.Scope) + ":",
+	}
 	return func(next message.HandlerFunc) message.HandlerFunc {
-		return func(msg *message.Message) ([]*message.Message, error) {
-			key := cfg.Key(msg)
-			if key == "" {
-				return nil, events.Permanent(fmt.Errorf("idempotency: event %q of type %q has no key: set an id, or IdempotencyConfig.Key", msg.UUID, msg.Metadata[events.MetadataType]))
-			}
-			return cfg.once(next, msg, cfg.Scope+":"+key)
-		}
+		return func(msg *message.Message) ([]*message.Message, error) { return i.handle(msg, next) }
 	}, nil
 }
 
-func (cfg *IdempotencyConfig) complete() error {
-	if cfg.Store == nil {
-		return &events.ConfigError{Field: "middleware.IdempotencyConfig.Store", Value: nil, Problem: "is nil", Remedy: "pass redis.NewIdempotencyStore's or middleware.NewMemoryIdempotencyStore's"}
-	}
-	if cfg.Lease < 0 || cfg.Keep < 0 || cfg.BusyDelay < 0 {
-		return &events.ConfigError{Field: "middleware.IdempotencyConfig.Lease, Keep or BusyDelay", Value: []time.Duration{cfg.Lease, cfg.Keep, cfg.BusyDelay}, Problem: "is negative", Remedy: "set durations, or 0 for the defaults"}
-	}
-	if cfg.Key == nil {
-		cfg.Key = KeyByID
-	}
-	if cfg.Lease == 0 {
-		cfg.Lease = 5 * time.Minute
-	}
-	if cfg.Keep == 0 {
-		cfg.Keep = 24 * time.Hour
-	}
-	if cfg.BusyDelay == 0 {
-		cfg.BusyDelay = time.Second
+func (c *IdempotencyConfig) check() error {
+	switch {
+	case c.Store == nil:
+		return configError("IdempotencyConfig.Store", nil, "is nil", "set it to a store, such as redis.NewIdempotencyStore's")
+	case c.Scope == "":
+		return configError("IdempotencyConfig.Scope", c.Scope, "is empty", "set it to the consumer group, so that groups do not share marks")
+	case c.Lease < 0:
+		return configError("IdempotencyConfig.Lease", c.Lease, "is negative", "set it over the handler's deadline, or to 0 for 5 min")
+	case c.Keep < 0:
+		return configError("IdempotencyConfig.Keep", c.Keep, "is negative", "set it to a duration, or to 0 for 24 h")
+	case c.BusyDelay < 0:
+		return configError("IdempotencyConfig.BusyDelay", c.BusyDelay, "is negative", "set it to a duration, or to 0 for 1 s")
 	}
 	return nil
 }
 
-func (cfg *IdempotencyConfig) once(next message.HandlerFunc, msg *message.Message, key string) (produced []*message.Message, err error) {
-	token := uuid.NewString()
-	started, done, err := cfg.Store.Begin(msg.Context(), key, token, cfg.Lease)
+// KeyByHash recognises an event by its type and the hash of its body, from the
+// header or else computed: for publishers that send the same event under a new
+// id when they try again. Two events of one type that have equal bodies and are
+// meant to be two count as one. The type is part of it, because "user.created"
+// and "user.deleted" often have the same body.
+func KeyByHash(msg *message.Message) string {
+	hash := msg.Metadata[events.MetadataHash]
+	if hash == "" {
+		hash = events.Hash(msg.Payload)
+	}
+	return msg.Metadata[events.MetadataType] + ":" + hash
+}
+
+type idempotency struct {
+	IdempotencyConfig
+	prefix string
+	warn   sync.Once
+}
+
+func (i *idempotency) handle(msg *message.Message, next message.HandlerFunc) ([]*message.Message, error) {
+	key, err := i.key(msg)
+	if err != nil {
+		return nil, err
+	}
+	token, err := uuid.NewRandom()
+	if err != nil {
+		return nil, fmt.Errorf("middleware: idempotency: make a token: %w", err)
+	}
+	ctx := msg.Context()
+	c := &claim{store: i.Store, ctx: ctx, key: key, token: token.String()}
+	started, done, err := i.Store.Begin(ctx, key, c.token, i.Lease)
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("idempotency: event %s: %w", msg.UUID, err)
+		// It may be held all the same; then the next attempt would wait for it.
+		return nil, c.abort(fmt.Errorf("middleware: idempotency: claim %q: %w", key, opaque(err)))
 	case done:
 		return nil, nil
 	case !started:
-		return nil, events.RetryAfter(cfg.BusyDelay, fmt.Errorf("idempotency: event %s: %w", msg.UUID, ErrInProgress))
+		return nil, events.RetryAfter(i.busyDelay(ctx), fmt.Errorf("%w: %q", ErrInProgress, key))
 	}
-	// A panic passes through here; the claim must not outlive it.
+	return i.run(c, msg, next)
+}
+
+// run runs the handler under a claim, and concludes the claim however it ends.
+func (i *idempotency) run(c *claim, msg *message.Message, next message.HandlerFunc) (produced []*message.Message, err error) {
 	returned := false
 	defer func() {
-		if returned && err == nil {
-			return
-		}
-		ctx, cancel := afterwards(msg)
-		defer cancel()
-		if abortErr := cfg.Store.Abort(ctx, key, token); abortErr != nil && returned {
-			err = fmt.Errorf("%w (and its claim stays for %v: %w)", err, cfg.Lease, abortErr)
+		// A panic, or runtime.Goexit, goes on as it is: whoever recovers it
+		// wants the stack. The claim expires if it cannot be dropped.
+		if !returned {
+			_ = c.abort(nil)
 		}
 	}()
 	produced, err = next(msg)
 	returned = true
-	if err != nil {
-		return nil, err
+	switch {
+	case err != nil:
+		return nil, c.abort(err)
+	case len(produced) > 0:
+		i.warn.Do(func() {
+			i.Logger.WarnContext(c.ctx, "a handler returned messages: its events are not marked as done, and duplicates of them run it again: publish inside the handler instead",
+				"scope", i.Scope, "type", msg.Metadata[events.MetadataType], "event", msg.UUID)
+		})
+		if err := c.abort(nil); err != nil {
+			return nil, err
+		}
+		return produced, nil
 	}
-	ctx, cancel := afterwards(msg)
-	defer cancel()
-	if err = cfg.Store.Done(ctx, key, token, cfg.Keep); err != nil {
-		return nil, fmt.Errorf("idempotency: event %s was handled and will be again: %w", msg.UUID, err)
-	}
-	return produced, nil
+	return nil, c.done(i.Keep)
 }
 
-// storeTimeout bounds what follows a handler, whose own context may have ended.
-const storeTimeout = 5 * time.Second
+func (i *idempotency) key(msg *message.Message) (key string, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("middleware: idempotency: Key: %w", &events.PanicError{Value: v, Stack: debug.Stack()})
+		}
+	}()
+	if key = i.Key(msg); key == "" {
+		return "", events.Permanent(ErrNoKey)
+	}
+	return i.prefix + key, nil
+}
 
-func afterwards(msg *message.Message) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(msg.Context()), storeTimeout)
+// busyDelay doubles with the attempt. Lease is then over within few more than
+// eight deliveries after the doubling ends.
+func (i *idempotency) busyDelay(ctx context.Context) time.Duration {
+	delay, most := i.BusyDelay, max(i.BusyDelay, i.Lease/8)
+	if d, can := transport.DeliveryFromContext(ctx); d != nil && can.Attempts {
+		for n := 1; n < d.Attempt && delay < most; n++ {
+			delay *= 2
+		}
+	}
+	return min(delay, most)
+}
+
+// claim is one claim of one run of a handler.
+type claim struct {
+	store      IdempotencyStore
+	ctx        context.Context
+	key, token string
+}
+
+// done marks the key. If that fails the claim is dropped, or the message would
+// come back only to wait for it.
+func (c *claim) done(keep time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), concludeTimeout)
+	defer cancel()
+	if err := c.store.Done(ctx, c.key, c.token, keep); err != nil {
+		return c.abort(fmt.Errorf("middleware: idempotency: the handler succeeded but may run again: mark %q as done: %w", c.key, opaque(err)))
+	}
+	return nil
+}
+
+// abort drops the claim and returns cause, with the failure to drop it if any.
+func (c *claim) abort(cause error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), concludeTimeout)
+	defer cancel()
+	err := c.store.Abort(ctx, c.key, c.token)
+	switch {
+	case err == nil:
+		return cause
+	case cause == nil:
+		return fmt.Errorf("middleware: idempotency: drop the claim of %q: %w", c.key, opaque(err))
+	}
+	// The cause alone says what becomes of the message.
+	return fmt.Errorf("%w (and its claim %q stays until it expires: %v)", cause, c.key, err)
 }

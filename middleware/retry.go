@@ -4,124 +4,191 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/cenkalti/backoff/v4"
 	"github.com/logistically/events"
+	"github.com/logistically/events/transport"
+)
+
+// Defaults of [RetryConfig].
+const (
+	DefaultMaxAttempts       = 3
+	DefaultInitialInterval   = 100 * time.Millisecond
+	DefaultMaxInterval       = 5 * time.Second
+	DefaultMultiplier        = 2.0
+	DefaultJitter            = 0.5
+	DefaultMaxInProcessDelay = 5 * time.Second
 )
 
 // RetryConfig configures [Retry].
 type RetryConfig struct {
-	// MaxAttempts is how often the handler runs at most, the first time
-	// included. Zero means 3.
+	// MaxAttempts is how often the handler runs for one delivery, the first run
+	// included. Zero means DefaultMaxAttempts, 3.
 	MaxAttempts int
-	// InitialInterval is the wait after the first attempt. Zero means 100 ms.
+	// InitialInterval is the wait after the first failure. Zero means
+	// DefaultInitialInterval, 100 ms, or MaxInterval if that is less.
 	InitialInterval time.Duration
-	// Multiplier lengthens the wait after each further attempt. Zero means 2.
-	Multiplier float64
-	// MaxInterval bounds the wait. Zero means 5 s.
+	// MaxInterval limits each wait. Zero means DefaultMaxInterval, 5 s, or
+	// InitialInterval if that is more.
 	MaxInterval time.Duration
-	// Jitter spreads each wait evenly over its length ± this part of it, from 0
-	// to 1. Zero means 0.5; a negative value means none.
+	// Multiplier is by what each wait is longer than the one before, at least 1.
+	// Zero means DefaultMultiplier, 2.
+	Multiplier float64
+	// Jitter spreads each wait evenly over itself ± this part of it, at most 1,
+	// so that handlers that failed together do not return together. Zero means
+	// DefaultJitter, 0.5; a negative value means none.
 	Jitter float64
-	// MaxWait is the longest wait that is spent here, with the message's lane
-	// kept busy. An error that asks for more (events.RetryAfter) is returned at
-	// once, for the transport to bring the message back. Zero means MaxInterval.
-	MaxWait time.Duration
+	// MaxInProcessDelay is the longest delay of events.RetryAfter that is waited
+	// for here, where it occupies a lane. An error that asks for more goes to
+	// the transport at once. Zero means DefaultMaxInProcessDelay, 5 s.
+	MaxInProcessDelay time.Duration
 }
 
-// Retry runs the handler again when it fails, within the same delivery.
+// Retry runs the handler again, in process, when it fails: for failures that
+// pass within seconds. For longer ones a handler returns events.RetryAfter, and
+// the transport keeps the message meanwhile.
 //
-// It stops at once at an error that is permanent or to be discarded, at one
-// that asks for a longer wait than MaxWait, and when the message's context
-// ends. After the last attempt it returns the last error. Each message has a
-// schedule of its own: concurrent messages do not advance each other's. Place
-// it inside of PoisonQueue.
+// Waits grow from InitialInterval by Multiplier up to MaxInterval, with Jitter;
+// by default about 100 ms and 200 ms. events.RetryAfter up to MaxInProcessDelay
+// replaces one wait and leaves the others as they are. Each message has a
+// schedule of its own.
+//
+// It stops at once, and returns the error, when the handler returns
+// events.Permanent, events.Discard, events.RetryAfter over MaxInProcessDelay, or,
+// under package router, [ErrInProgress], which the transport can wait for without
+// a lane. It stops waiting when the message's context ends and returns the last
+// error together with the context's cause. An error after more than one attempt
+// says how many there were; its class stays.
+//
+// Every attempt starts with the context that the message came with. Panics
+// pass through: put a middleware that recovers them inside.
+//
+// Put it inside PoisonQueue, which takes the returned error as final, and
+// outside Validation and Idempotency. Without PoisonQueue the transport brings
+// the message back, for as many attempts again.
 func Retry(cfg RetryConfig) (message.HandlerMiddleware, error) {
-	if err := cfg.complete(); err != nil {
+	cfg.setDefaults()
+	if err := cfg.check(); err != nil {
 		return nil, err
 	}
 	return func(next message.HandlerFunc) message.HandlerFunc {
-		return func(msg *message.Message) ([]*message.Message, error) {
-			schedule := cfg.schedule()
-			for attempt := 1; ; attempt++ {
-				produced, err := next(msg)
-				if err == nil || events.IsPermanent(err) || events.IsDiscard(err) || errors.Is(err, ErrInProgress) {
-					return produced, err
-				}
-				wait, asked := events.RetryDelay(err)
-				if asked && wait > cfg.MaxWait {
-					return nil, err
-				}
-				if attempt >= cfg.MaxAttempts {
-					return nil, fmt.Errorf("after %d attempts: %w", attempt, err)
-				}
-				if !asked {
-					wait = schedule.NextBackOff()
-				}
-				if !sleep(msg.Context(), wait) {
-					return nil, fmt.Errorf("%w (after %d attempts: %w)", context.Cause(msg.Context()), attempt, err)
-				}
-			}
-		}
+		return func(msg *message.Message) ([]*message.Message, error) { return cfg.handle(msg, next) }
 	}, nil
 }
 
-func (cfg *RetryConfig) complete() error {
-	bad := func(field string, value any, problem, remedy string) error {
-		return &events.ConfigError{Field: "middleware.RetryConfig." + field, Value: value, Problem: problem, Remedy: remedy}
+func (c *RetryConfig) setDefaults() {
+	if c.MaxAttempts == 0 {
+		c.MaxAttempts = DefaultMaxAttempts
 	}
+	if c.InitialInterval == 0 {
+		c.InitialInterval = DefaultInitialInterval
+		if c.MaxInterval > 0 {
+			c.InitialInterval = min(c.InitialInterval, c.MaxInterval)
+		}
+	}
+	if c.MaxInterval == 0 {
+		c.MaxInterval = max(DefaultMaxInterval, c.InitialInterval)
+	}
+	if c.Multiplier == 0 {
+		c.Multiplier = DefaultMultiplier
+	}
+	if c.Jitter == 0 {
+		c.Jitter = DefaultJitter
+	}
+	if c.MaxInProcessDelay == 0 {
+		c.MaxInProcessDelay = DefaultMaxInProcessDelay
+	}
+}
+
+func (c *RetryConfig) check() error {
 	switch {
-	case cfg.MaxAttempts < 0:
-		return bad("MaxAttempts", cfg.MaxAttempts, "is negative", "set a number of attempts, or 0 for 3")
-	case cfg.InitialInterval < 0 || cfg.MaxInterval < 0 || cfg.MaxWait < 0:
-		return bad("InitialInterval, MaxInterval or MaxWait", []time.Duration{cfg.InitialInterval, cfg.MaxInterval, cfg.MaxWait}, "is negative", "set durations, or 0 for the defaults")
-	case cfg.Multiplier != 0 && cfg.Multiplier < 1:
-		return bad("Multiplier", cfg.Multiplier, "is below 1", "set 1 or more, or 0 for 2")
-	case cfg.Jitter > 1:
-		return bad("Jitter", cfg.Jitter, "is above 1", "set a part of the wait from 0 to 1")
-	}
-	if cfg.MaxAttempts == 0 {
-		cfg.MaxAttempts = 3
-	}
-	if cfg.InitialInterval == 0 {
-		cfg.InitialInterval = 100 * time.Millisecond
-	}
-	if cfg.Multiplier == 0 {
-		cfg.Multiplier = 2
-	}
-	if cfg.MaxInterval == 0 {
-		cfg.MaxInterval = 5 * time.Second
-	}
-	if cfg.Jitter == 0 {
-		cfg.Jitter = 0.5
-	}
-	if cfg.MaxWait == 0 {
-		cfg.MaxWait = cfg.MaxInterval
+	case c.MaxAttempts < 1:
+		return configError("RetryConfig.MaxAttempts", c.MaxAttempts, "is negative", "set it to a number of runs, or to 0 for 3")
+	case c.InitialInterval < 0:
+		return configError("RetryConfig.InitialInterval", c.InitialInterval, "is negative", "set it to a duration, or to 0 for 100 ms")
+	case c.MaxInterval < c.InitialInterval:
+		return configError("RetryConfig.MaxInterval", c.MaxInterval, "is less than InitialInterval", "set it to at least InitialInterval, or to 0 for 5 s")
+	case !(c.Multiplier >= 1) || math.IsInf(c.Multiplier, 0): // NaN is not >= 1.
+		return configError("RetryConfig.Multiplier", c.Multiplier, "is less than 1 or no number", "set it to 1 or more, or to 0 for 2")
+	case !(c.Jitter <= 1):
+		return configError("RetryConfig.Jitter", c.Jitter, "is more than 1 or no number", "set it to a part of the interval, to 0 for 0.5, or to -1 for none")
+	case c.MaxInProcessDelay < 0:
+		return configError("RetryConfig.MaxInProcessDelay", c.MaxInProcessDelay, "is negative", "set it to a duration, or to 0 for 5 s")
 	}
 	return nil
 }
 
-// schedule returns a fresh schedule: a BackOff is advanced by being asked.
-func (cfg *RetryConfig) schedule() backoff.BackOff {
+func (c *RetryConfig) handle(msg *message.Message, next message.HandlerFunc) ([]*message.Message, error) {
+	ctx := msg.Context()
+	var schedule *backoff.ExponentialBackOff // made at the first failure
+	for attempt := 1; ; attempt++ {
+		produced, err := next(msg)
+		// What is inside may have left a context here that has ended since, as
+		// Watermill's Timeout does.
+		msg.SetContext(ctx)
+		if err == nil {
+			return produced, nil
+		}
+		if attempt == c.MaxAttempts || c.final(ctx, err) {
+			return nil, counted(attempt, err)
+		}
+		if schedule == nil {
+			schedule = c.schedule()
+		}
+		wait, asked := events.RetryDelay(err)
+		if !asked {
+			wait = min(schedule.NextBackOff(), c.MaxInterval)
+		}
+		if cause := pause(ctx, wait); cause != nil {
+			return nil, fmt.Errorf("%w (not tried again: %w)", counted(attempt, err), opaque(cause))
+		}
+	}
+}
+
+// final reports whether err ends the attempts in this process.
+func (c *RetryConfig) final(ctx context.Context, err error) bool {
+	if events.IsPermanent(err) || events.IsDiscard(err) {
+		return true
+	}
+	if d, ok := events.RetryDelay(err); ok && d > c.MaxInProcessDelay {
+		return true
+	}
+	// Where nobody would keep the delay it is better kept here.
+	d, _ := transport.DeliveryFromContext(ctx)
+	return d != nil && errors.Is(err, ErrInProgress)
+}
+
+func (c *RetryConfig) schedule() *backoff.ExponentialBackOff {
 	return backoff.NewExponentialBackOff(
-		backoff.WithInitialInterval(cfg.InitialInterval),
-		backoff.WithMultiplier(cfg.Multiplier),
-		backoff.WithMaxInterval(cfg.MaxInterval),
-		backoff.WithRandomizationFactor(max(cfg.Jitter, 0)),
-		backoff.WithMaxElapsedTime(0),
+		backoff.WithInitialInterval(c.InitialInterval),
+		backoff.WithMaxInterval(c.MaxInterval),
+		backoff.WithMultiplier(c.Multiplier),
+		backoff.WithRandomizationFactor(max(c.Jitter, 0)),
+		backoff.WithMaxElapsedTime(0), // MaxAttempts ends it.
 	)
 }
 
-// sleep waits, and reports false if ctx ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
+func counted(attempts int, err error) error {
+	if attempts == 1 {
+		return err
+	}
+	return fmt.Errorf("after %d attempts: %w", attempts, err)
+}
+
+// pause waits, and returns the cause if ctx ends before.
+func pause(ctx context.Context, d time.Duration) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		return ctx.Err() == nil
+		return nil
 	case <-ctx.Done():
-		return false
+		return context.Cause(ctx)
 	}
 }

@@ -2,168 +2,163 @@ package middleware
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/logistically/events"
 	"github.com/logistically/events/transport"
 	"go.opentelemetry.io/otel"
-	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 )
 
+// instrumentation names this library in what it records.
+const instrumentation = "github.com/logistically/events/middleware"
+
+// DefaultSystem is the default of [TracingConfig.System].
+const DefaultSystem = "watermill"
+
 // TracingConfig configures [Tracing] and [TracePublisher].
 type TracingConfig struct {
-	// TracerProvider makes the spans. Nil means the global one at the time
-	// of construction.
+	// TracerProvider makes the spans. Nil means otel.GetTracerProvider(), at
+	// the time of construction; what is set there later still counts.
 	TracerProvider trace.TracerProvider
-	// Propagator writes and reads the trace context in metadata. Nil means W3C
-	// Trace Context.
+	// Propagator reads and writes the trace context in message metadata. Nil
+	// means propagation.TraceContext, W3C's traceparent and tracestate.
 	Propagator propagation.TextMapPropagator
+	// System is the attribute messaging.system. Empty means DefaultSystem, "watermill".
+	System string
+	// Group is the attribute messaging.consumer.group.name of [Tracing]. Empty
+	// means that it is left out.
+	Group string
 }
 
-const scope = "github.com/logistically/events/middleware"
-
-func (cfg *TracingConfig) complete() trace.Tracer {
-	if cfg.TracerProvider == nil {
-		cfg.TracerProvider = otel.GetTracerProvider()
+func (c *TracingConfig) tracer() trace.Tracer {
+	if c.TracerProvider == nil {
+		c.TracerProvider = otel.GetTracerProvider()
 	}
-	if cfg.Propagator == nil {
-		cfg.Propagator = propagation.TraceContext{}
+	if c.Propagator == nil {
+		c.Propagator = propagation.TraceContext{}
 	}
-	return cfg.TracerProvider.Tracer(scope)
+	if c.System == "" {
+		c.System = DefaultSystem
+	}
+	return c.TracerProvider.Tracer(instrumentation)
 }
 
-// Tracing makes a consumer span for each delivery, "process <topic>", a child of
-// the span that published the message. Events that the handler publishes with
-// its context belong to that span. An error sets the span's status. Place it
-// outermost. The error is always nil: it is there for what may come.
-func Tracing(cfg TracingConfig) (message.HandlerMiddleware, error) {
-	tracer := cfg.complete()
+// Tracing records a span of kind consumer, "process <topic>", around what is
+// inside it, with the attributes of OpenTelemetry's messaging conventions. Put
+// it outermost: one span a delivery, whatever is retried inside.
+//
+// Its parent is the trace context in the message's metadata, which is where
+// the event was published. A span that is already in the message's context is
+// linked then, and the parent otherwise. An error or a panic is the span's
+// status; events.Discard is no error.
+//
+// Inside, the message's context carries the span, and so does
+// events.HeaderFromContext: what the handler publishes with that context belongs
+// to this span, by events.Publisher alone or with [TracePublisher]. In Watermill's
+// router, where the context has no header, it gets the message's. Messages that
+// the handler returns without a context or a trace of their own get both.
+// Afterwards the message has its former context again.
+//
+// Nothing fails here: without a TracerProvider that records, spans cost little
+// and the trace context is passed on.
+func Tracing(cfg TracingConfig) message.HandlerMiddleware {
+	t := &tracing{tracer: cfg.tracer()}
+	t.TracingConfig = cfg
 	return func(next message.HandlerFunc) message.HandlerFunc {
-		return func(msg *message.Message) (_ []*message.Message, err error) {
-			outer := msg.Context()
-			topic, attempt := message.SubscribeTopicFromCtx(outer), 1
-			if d, _ := transport.DeliveryFromContext(outer); d != nil {
-				topic, attempt = d.Topic, d.Attempt
-			}
-			ctx := cfg.Propagator.Extract(outer, propagation.MapCarrier(msg.Metadata))
-			ctx, span := tracer.Start(ctx, "process "+topic,
-				trace.WithSpanKind(trace.SpanKindConsumer),
-				trace.WithAttributes(append(attributes("process", "process", topic, msg), attrAttempt.Int(attempt))...))
-			defer func() {
-				fail(span, err)
-				span.End()
-				msg.SetContext(outer)
-			}()
-			msg.SetContext(cfg.withHeader(ctx, msg))
-			return next(msg)
-		}
-	}, nil
+		return func(msg *message.Message) ([]*message.Message, error) { return t.handle(msg, next) }
+	}
 }
 
-// withHeader puts the span into the header of the event being handled, so that
-// what is published without TracePublisher belongs to it as well.
-func (cfg *TracingConfig) withHeader(ctx context.Context, msg *message.Message) context.Context {
+type tracing struct {
+	TracingConfig
+	tracer trace.Tracer
+}
+
+func (t *tracing) handle(msg *message.Message, next message.HandlerFunc) (produced []*message.Message, err error) {
+	outer := msg.Context()
+	ctx, span := t.start(outer, msg)
+	msg.SetContext(t.withHeader(ctx, msg))
+	returned := false
+	defer func() {
+		msg.SetContext(outer)
+		if !returned { // The panic goes on: whoever recovers it wants the stack.
+			span.SetAttributes(attrErrorType.String("panic"))
+			span.SetStatus(codes.Error, "the handler panicked")
+		}
+		span.End()
+	}()
+	produced, err = next(msg)
+	returned = true
+	if err != nil && !events.IsDiscard(err) {
+		fail(span, err)
+	}
+	for _, p := range produced {
+		t.adopt(ctx, msg, p)
+	}
+	return produced, err
+}
+
+func (t *tracing) start(outer context.Context, msg *message.Message) (context.Context, trace.Span) {
+	d, can := transport.DeliveryFromContext(outer)
+	topic := message.SubscribeTopicFromCtx(outer)
+	if d != nil {
+		topic = d.Topic
+	}
+	attrs := append(messageAttributes(msg),
+		attrSystem.String(t.System), attrOperationType.String("process"), attrOperationName.String("process"))
+	if topic != "" {
+		attrs = append(attrs, attrDestination.String(topic))
+	}
+	if t.Group != "" {
+		attrs = append(attrs, attrGroup.String(t.Group))
+	}
+	if d != nil && can.Attempts {
+		attrs = append(attrs, attrAttempt.Int(d.Attempt))
+	}
+	options := []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindConsumer), trace.WithAttributes(attrs...)}
+	parent := t.Propagator.Extract(outer, metadataCarrier{msg})
+	ambient := trace.SpanContextFromContext(outer)
+	if ambient.IsValid() && !ambient.Equal(trace.SpanContextFromContext(parent)) {
+		options = append(options, trace.WithLinks(trace.Link{SpanContext: ambient}))
+	}
+	return t.tracer.Start(parent, spanName("process", topic), options...)
+}
+
+// withHeader makes the span the trace of the header in ctx. Headers speak W3C,
+// whatever the propagator does.
+func (t *tracing) withHeader(ctx context.Context, msg *message.Message) context.Context {
 	h, ok := events.HeaderFromContext(ctx)
 	if !ok {
 		h = events.HeaderOf(msg)
 	}
-	carrier := propagation.MapCarrier{}
-	cfg.Propagator.Inject(ctx, carrier)
-	if parent := carrier[events.MetadataTraceParent]; parent != "" {
-		h.TraceParent, h.TraceState = parent, carrier[events.MetadataTraceState]
+	if trace.SpanContextFromContext(ctx).IsValid() {
+		carrier := propagation.MapCarrier{}
+		propagation.TraceContext{}.Inject(ctx, carrier)
+		h.TraceParent, h.TraceState = carrier[events.MetadataTraceParent], carrier[events.MetadataTraceState]
 	}
 	return events.ContextWithHeader(ctx, h)
 }
 
-// TracePublisher makes a producer span for each Publish call, "publish
-// <topic>", and writes its context into the messages. The span of one message is
-// a child of the span in that message's context. The span of a batch is a span of
-// its own, with a link to the context of each of its messages, and each message
-// keeps its own.
-func TracePublisher(next message.Publisher, cfg TracingConfig) (message.Publisher, error) {
-	if next == nil {
-		return nil, &events.ConfigError{Field: "middleware.TracePublisher next", Value: nil, Problem: "is nil", Remedy: "pass the publisher to be traced"}
+// adopt gives the trace to a message that the handler returns, unless it is
+// the handled one passed on, which may still be retried.
+func (t *tracing) adopt(ctx context.Context, msg, produced *message.Message) {
+	if produced == nil || produced == msg {
+		return
 	}
-	return &tracePublisher{next, cfg.complete(), cfg.Propagator}, nil
-}
-
-type tracePublisher struct {
-	next       message.Publisher
-	tracer     trace.Tracer
-	propagator propagation.TextMapPropagator
-}
-
-// Publish implements message.Publisher.
-func (p *tracePublisher) Publish(topic string, msgs ...*message.Message) (err error) {
-	if len(msgs) != 1 || msgs[0] == nil {
-		return p.publishBatch(topic, msgs)
+	if produced.Context() == context.Background() {
+		produced.SetContext(ctx)
 	}
-	msg := msgs[0]
-	ctx, span := p.tracer.Start(p.origin(msg), "publish "+topic,
-		trace.WithSpanKind(trace.SpanKindProducer),
-		trace.WithAttributes(attributes("publish", "send", topic, msg)...))
-	defer func() { fail(span, err); span.End() }()
-	p.inject(ctx, msg)
-	return p.next.Publish(topic, msg)
-}
-
-func (p *tracePublisher) publishBatch(topic string, msgs []*message.Message) (err error) {
-	var links []trace.Link
-	for _, msg := range msgs {
-		if msg == nil {
-			continue // The publisher beneath says what is wrong with it.
-		}
-		ctx := p.origin(msg)
-		p.inject(ctx, msg)
-		if sc := trace.SpanContextFromContext(ctx); sc.IsValid() {
-			links = append(links, trace.Link{SpanContext: sc, Attributes: []attribute.KeyValue{attrMessageID.String(msg.UUID)}})
-		}
-	}
-	_, span := p.tracer.Start(context.Background(), "publish "+topic,
-		trace.WithSpanKind(trace.SpanKindClient), trace.WithLinks(links...),
-		trace.WithAttributes(attrSystem.String(systemName), attrOperationName.String("publish"), attrOperationType.String("send"),
-			attrDestination.String(topic), attrBatchCount.Int(len(msgs))))
-	defer func() { fail(span, err); span.End() }()
-	return p.next.Publish(topic, msgs...)
-}
-
-// origin returns a context with the span that a message comes from: the one in
-// its context or, behind a batching publisher or where nothing is traced, the one
-// that its metadata names.
-func (p *tracePublisher) origin(msg *message.Message) context.Context {
-	ctx := msg.Context()
-	if trace.SpanContextFromContext(ctx).IsValid() {
-		return ctx
-	}
-	return p.propagator.Extract(ctx, propagation.MapCarrier(msg.Metadata))
-}
-
-func (p *tracePublisher) inject(ctx context.Context, msg *message.Message) {
-	if msg.Metadata == nil {
-		msg.Metadata = message.Metadata{}
-	}
-	p.propagator.Inject(ctx, propagation.MapCarrier(msg.Metadata))
-}
-
-// Close closes the publisher beneath.
-func (p *tracePublisher) Close() error { return p.next.Close() }
-
-func attributes(name, kind, topic string, msg *message.Message) []attribute.KeyValue {
-	return []attribute.KeyValue{
-		attrSystem.String(systemName), attrOperationName.String(name), attrOperationType.String(kind),
-		attrDestination.String(topic), attrMessageID.String(msg.UUID), attrBodySize.Int(len(msg.Payload)),
-		attrEventType.String(msg.Metadata[events.MetadataType]),
+	carrier := metadataCarrier{produced}
+	if !trace.SpanContextFromContext(t.Propagator.Extract(context.Background(), carrier)).IsValid() {
+		t.Propagator.Inject(ctx, carrier)
 	}
 }
 
 func fail(span trace.Span, err error) {
-	if err == nil {
-		return
-	}
+	span.RecordError(err)
+	span.SetAttributes(attrErrorType.String(errorType(err)))
 	span.SetStatus(codes.Error, err.Error())
-	span.SetAttributes(attrErrorType.String(fmt.Sprintf("%T", err)))
 }

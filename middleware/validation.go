@@ -12,25 +12,32 @@ import (
 // ValidationConfig configures [Validation].
 type ValidationConfig struct {
 	// Mode says what becomes of a body that the validator refuses. Zero means
-	// events.Strict.
+	// events.Strict. events.Ignore makes the middleware do nothing.
 	Mode events.ValidationMode
 	// Logger gets the findings in Warn mode. Nil means slog.Default().
 	Logger *slog.Logger
 }
 
-// Validation checks bodies before the handler runs. The event type is that of
-// the header.
+// Validation checks the body of each event before its handler sees it. Use it
+// where events come from publishers that do not validate, or by older schemas.
 //
-// In Strict mode an invalid body is a permanent error, an
-// *events.ValidationError; the handler does not run. A validator that fails to
-// do its check is an ordinary error: the message is tried again. Place it inside
-// of PoisonQueue.
+// A refused body is a permanent failure in Strict mode, an events.Permanent
+// error that wraps the *events.ValidationError: the handler does not run, Retry
+// stops and PoisonQueue makes a dead letter of it. In Warn mode the findings
+// are logged and the handler runs. Any other error of the validator means that
+// the check itself failed: it is returned as it is, and the message retried.
+//
+// The event type is the metadata value events.MetadataType; a message without
+// one is checked as type "", and the validator decides about it.
+//
+// Put it inside PoisonQueue and Retry, outside Idempotency. A nil validator or
+// a mode that does not exist is a *events.ConfigError.
 func Validation(v events.Validator, cfg ValidationConfig) (message.HandlerMiddleware, error) {
 	if v == nil {
-		return nil, &events.ConfigError{Field: "middleware.Validation validator", Value: nil, Problem: "is nil", Remedy: "pass a validator, such as validation.NewRegistry's"}
+		return nil, configError("Validation validator", nil, "is nil", "pass an events.Validator, such as package validation's registry")
 	}
 	if cfg.Mode < events.Strict || cfg.Mode > events.Ignore {
-		return nil, &events.ConfigError{Field: "middleware.ValidationConfig.Mode", Value: cfg.Mode, Problem: "is no mode", Remedy: "use events.Strict, events.Warn or events.Ignore"}
+		return nil, configError("ValidationConfig.Mode", cfg.Mode, "is no mode", "use events.Strict, events.Warn or events.Ignore")
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
@@ -40,19 +47,27 @@ func Validation(v events.Validator, cfg ValidationConfig) (message.HandlerMiddle
 			return next
 		}
 		return func(msg *message.Message) ([]*message.Message, error) {
-			eventType := msg.Metadata[events.MetadataType]
-			err := v.Validate(msg.Context(), eventType, msg.Payload)
-			if err == nil {
-				return next(msg)
+			if err := validate(v, cfg, msg); err != nil {
+				return nil, err
 			}
-			if _, invalid := errors.AsType[*events.ValidationError](err); !invalid {
-				return nil, fmt.Errorf("validate %s %s: %w", eventType, msg.UUID, err)
-			}
-			if cfg.Mode == events.Strict {
-				return nil, events.Permanent(err)
-			}
-			cfg.Logger.WarnContext(msg.Context(), "event breaks its schema and is handled all the same", "type", eventType, "event", msg.UUID, "error", err)
 			return next(msg)
 		}
 	}, nil
+}
+
+func validate(v events.Validator, cfg ValidationConfig, msg *message.Message) error {
+	ctx, eventType := msg.Context(), msg.Metadata[events.MetadataType]
+	err := v.Validate(ctx, eventType, msg.Payload)
+	if err == nil {
+		return nil
+	}
+	invalid, ok := errors.AsType[*events.ValidationError](err)
+	if !ok {
+		return err
+	}
+	if cfg.Mode == events.Warn {
+		cfg.Logger.WarnContext(ctx, "event breaks its schema and is handled all the same", "type", eventType, "event", msg.UUID, "error", invalid)
+		return nil
+	}
+	return events.Permanent(fmt.Errorf("middleware: validation of %s %s: %w", eventType, msg.UUID, err))
 }
