@@ -91,10 +91,6 @@ func NewService(cfg ServiceConfig) (*Service, error) {
 
 // chain is what every delivery passes through, outermost first.
 func (s *Service) chain(schemas events.Validator) ([]message.HandlerMiddleware, error) {
-	tracing, err := middleware.Tracing(middleware.TracingConfig{})
-	if err != nil {
-		return nil, err
-	}
 	poisonQueue, err := middleware.PoisonQueue(middleware.PoisonConfig{})
 	if err != nil {
 		return nil, err
@@ -111,7 +107,7 @@ func (s *Service) chain(schemas events.Validator) ([]message.HandlerMiddleware, 
 	if err != nil {
 		return nil, err
 	}
-	return []message.HandlerMiddleware{tracing, s.metrics.count, poisonQueue, retry, validation, idempotency}, nil
+	return []message.HandlerMiddleware{middleware.Tracing(middleware.TracingConfig{}), s.metrics.count, poisonQueue, retry, validation, idempotency}, nil
 }
 
 func (s *Service) userCreated(ctx context.Context, ev events.Event[UserCreated]) error {

@@ -91,10 +91,6 @@ func chain(client *goredis.Client, logger *slog.Logger) ([]message.HandlerMiddle
 	if err != nil {
 		return nil, err
 	}
-	tracing, err := middleware.Tracing(middleware.TracingConfig{})
-	if err != nil {
-		return nil, err
-	}
 	poisonQueue, err := middleware.PoisonQueue(middleware.PoisonConfig{})
 	if err != nil {
 		return nil, err
@@ -111,7 +107,7 @@ func chain(client *goredis.Client, logger *slog.Logger) ([]message.HandlerMiddle
 	if err != nil {
 		return nil, err
 	}
-	return []message.HandlerMiddleware{tracing, poisonQueue, retry, validate, once}, nil
+	return []message.HandlerMiddleware{middleware.Tracing(middleware.TracingConfig{}), poisonQueue, retry, validate, once}, nil
 }
 
 var (
