@@ -9,6 +9,9 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
+// errNoReply stands for the answer that a command never got.
+var errNoReply = errors.New("no reply")
+
 // explain adds to a server's or connection's error what to do about it.
 func explain(err error, key string) error {
 	if err == nil {

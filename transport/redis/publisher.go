@@ -7,6 +7,7 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -70,16 +71,18 @@ func (p *Publisher) Publish(topic string, msgs ...*message.Message) error {
 		ctx = msg.Context()
 		cmds[i] = pipe.XAdd(ctx, &goredis.XAddArgs{Stream: key, Values: values})
 	}
-	if pipe.Len() > 0 {
-		if len(msgs) > 1 {
-			ctx = context.WithoutCancel(ctx) // One message's end is not the others'.
-		}
-		_, _ = pipe.Exec(ctx) // Each command carries its own error.
+	if len(msgs) > 1 {
+		ctx = context.WithoutCancel(ctx) // One message's end is not the others'.
 	}
+	_, execErr := pipe.Exec(ctx)
 	for i, cmd := range cmds {
-		if cmd != nil && cmd.Err() != nil {
-			failed.Failed = append(failed.Failed, events.FailedMessage{Topic: topic, Message: msgs[i], Err: explain(cmd.Err(), key)})
+		if cmd == nil || cmd.Val() != "" {
+			continue
 		}
+		// Only an entry id is an acknowledgement: when a connection cannot be
+		// made, go-redis may leave commands without an error of their own.
+		err := cmp.Or(cmd.Err(), execErr, errNoReply)
+		failed.Failed = append(failed.Failed, events.FailedMessage{Topic: topic, Message: msgs[i], Err: explain(err, key)})
 	}
 	if len(failed.Failed) > 0 {
 		return failed

@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"math/rand/v2"
@@ -153,10 +154,14 @@ func (r *receiver) run(ctx context.Context, tasks []task, failed *failures) (aga
 	for i, t := range tasks {
 		cmds[i] = pipe.EvalSha(ctx, t.script.Hash(), t.keys, t.args...)
 	}
-	_, _ = pipe.Exec(ctx) // Each command carries its own error.
+	_, execErr := pipe.Exec(ctx)
 	missing := map[*goredis.Script]bool{}
 	for i, cmd := range cmds {
-		switch err := cmd.Err(); {
+		err := cmd.Err()
+		if err == nil && cmd.Val() == nil { // not even sent; see Publisher.Publish
+			err = cmp.Or(execErr, errNoReply)
+		}
+		switch {
 		case err == nil:
 		case hasPrefix(err, "NOSCRIPT"):
 			missing[tasks[i].script] = true
