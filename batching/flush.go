@@ -136,7 +136,7 @@ func (p *Publisher) Shutdown(ctx context.Context) error {
 	defer p.mu.Unlock()
 	for _, q := range p.queues {
 		rest := q.items
-		q.items, q.bytes, q.due = nil, 0, 0
+		q.items, q.bytes, q.fresh = nil, 0, 0
 		q.stopTimer()
 		if len(rest) > 0 {
 			bytes := 0

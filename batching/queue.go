@@ -1,6 +1,7 @@
 package batching
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,8 +31,9 @@ type queue struct {
 
 	items   []item
 	bytes   int
-	busy    bool // its goroutine runs
-	due     int  // how many of the items need wait no longer
+	fresh   int       // how many of the items, from the end, still wait for more
+	since   time.Time // when the first of those came
+	busy    bool      // its goroutine runs
 	timer   *time.Timer
 	added   int // ever
 	settled int // ever
@@ -41,26 +43,39 @@ func (q *queue) add(it item) {
 	q.items = append(q.items, it)
 	q.bytes += len(it.msg.Payload)
 	q.added++
-	if q.full() || q.p.cfg.MaxWait == 0 {
-		q.due = len(q.items)
+	if q.fresh++; q.fresh == 1 {
+		q.since = time.Now()
+	}
+	if q.p.cfg.MaxWait == 0 || q.fresh >= q.p.cfg.MaxSize || q.freshBytes() >= q.p.cfg.MaxBytes {
+		q.fresh = 0
 	}
 	q.proceed()
 }
 
-func (q *queue) full() bool {
-	return len(q.items) >= q.p.cfg.MaxSize || q.bytes >= q.p.cfg.MaxBytes
+// freshBytes are those of the messages that still wait for more.
+func (q *queue) freshBytes() (n int) {
+	if q.bytes < q.p.cfg.MaxBytes {
+		return q.bytes // An upper bound, and below the limit: no need to count.
+	}
+	for _, it := range q.items[len(q.items)-q.fresh:] {
+		n += len(it.msg.Payload)
+	}
+	return n
 }
+
+// due reports whether there are messages that need wait no longer.
+func (q *queue) due() bool { return len(q.items) > q.fresh }
 
 // proceed starts what is to be done next: a batch, or the wait for more.
 func (q *queue) proceed() {
 	switch {
 	case q.busy:
-	case q.due > 0:
+	case q.due():
 		q.stopTimer()
 		q.busy = true
 		q.p.running.Go(q.run)
 	case len(q.items) > 0 && q.timer == nil:
-		q.timer = time.AfterFunc(q.p.cfg.MaxWait, func() {
+		q.timer = time.AfterFunc(q.p.cfg.MaxWait-time.Since(q.since), func() {
 			q.p.mu.Lock()
 			defer q.p.mu.Unlock()
 			q.timer = nil
@@ -74,7 +89,7 @@ func (q *queue) proceed() {
 
 // flush makes everything that is queued due.
 func (q *queue) flush() {
-	q.due = len(q.items)
+	q.fresh = 0
 	q.proceed()
 }
 
@@ -100,10 +115,7 @@ func (q *queue) run() {
 		q.p.mu.Lock()
 		q.p.active--
 		q.settle(batch, bytes, errs)
-		if q.full() {
-			q.due = len(q.items)
-		}
-		if more = q.due > 0; !more {
+		if more = q.due(); !more {
 			q.busy = false
 			q.proceed()
 		}
@@ -123,7 +135,7 @@ func (q *queue) take() (batch []item, bytes int) {
 	}
 	q.items = slices.Delete(q.items, 0, len(batch))
 	q.bytes -= bytes
-	q.due = max(q.due-len(batch), 0)
+	q.fresh = min(q.fresh, len(q.items))
 	return batch, bytes
 }
 
@@ -181,17 +193,19 @@ func (q *queue) call(msgs []*message.Message) (err error) {
 
 // settle hands each message's result to whom it concerns.
 func (q *queue) settle(batch []item, bytes int, errs []error) {
+	var first error
 	failures := 0
 	for i, it := range batch {
 		if it.call != nil {
 			it.call.done(it.index, errs[i])
 		} else if errs[i] != nil {
 			failures++
+			first = cmp.Or(first, errs[i])
 			q.p.failed = append(q.p.failed, events.FailedMessage{Topic: q.key.topic, Message: it.msg, Err: errs[i]})
 		}
 	}
 	if failures > 0 {
-		q.p.cfg.Logger.Error("batching: messages failed and are kept: see FailedMessages", "topic", q.key.topic, "failed", failures, "of", len(batch), "error", errors.Join(errs...))
+		q.p.cfg.Logger.Error("batching: messages failed and are kept: see FailedMessages", "topic", q.key.topic, "failed", failures, "of", len(batch), "error", first)
 	}
 	q.settled += len(batch)
 	q.p.release(len(batch), bytes)
@@ -200,14 +214,14 @@ func (q *queue) settle(batch []item, bytes int, errs []error) {
 // withdraw removes the messages of a call that has ended.
 func (q *queue) withdraw(c *call, cause error) {
 	kept := q.items[:0]
-	n, bytes := 0, 0
+	fresh, bytes := q.fresh, 0
 	for i, it := range q.items {
 		if it.call != c {
 			kept = append(kept, it)
 			continue
 		}
-		if i < q.due {
-			n++
+		if i >= len(q.items)-q.fresh {
+			fresh--
 		}
 		bytes += len(it.msg.Payload)
 		it.call.done(it.index, fmt.Errorf("batching: not published: %w", cause))
@@ -218,7 +232,7 @@ func (q *queue) withdraw(c *call, cause error) {
 	}
 	clear(q.items[len(kept):])
 	q.items = kept
-	q.due -= n
+	q.fresh = fresh
 	q.bytes -= bytes
 	q.settled += removed
 	q.p.release(removed, bytes)
