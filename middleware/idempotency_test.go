@@ -257,7 +257,7 @@ func TestIdempotencyInWatermillsRouter(t *testing.T) {
 		ran <- msg
 		return nil, nil
 	}
-	ps := newPubSub()
+	ps := newPubSub(true)
 	watermillRun(t, ps, h, []message.HandlerMiddleware{mw}, func() {
 		<-(<-ran).Acked() // The router acks once the middleware has returned.
 		must(t, ps.Publish("in", newMessage("1"), newMessage("1")))

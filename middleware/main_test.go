@@ -108,8 +108,10 @@ type keepOpen struct{ message.Publisher }
 
 func (keepOpen) Close() error { return nil }
 
-func newPubSub() *gochannel.GoChannel {
-	return gochannel.NewGoChannel(gochannel.Config{OutputChannelBuffer: 16}, watermill.NopLogger{})
+// newPubSub returns a pub/sub in memory. It keeps no order unless Publish waits
+// for each message to be acked.
+func newPubSub(wait bool) *gochannel.GoChannel {
+	return gochannel.NewGoChannel(gochannel.Config{OutputChannelBuffer: 16, BlockPublishUntilSubscriberAck: wait}, watermill.NopLogger{})
 }
 
 func receive(t *testing.T, from <-chan *message.Message) *message.Message {

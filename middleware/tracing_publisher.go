@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/logistically/events"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 )
@@ -65,7 +66,7 @@ func (p *tracePublisher) single(topic string, msg *message.Message) trace.Span {
 	ctx, span := p.tracer.Start(p.creation(msg), spanName("publish", topic),
 		trace.WithSpanKind(trace.SpanKindProducer),
 		trace.WithAttributes(append(messageAttributes(msg), p.attributes(topic)...)...))
-	p.Propagator.Inject(ctx, metadataCarrier{msg})
+	p.inject(ctx, msg)
 	return span
 }
 
@@ -98,7 +99,7 @@ func (p *tracePublisher) batch(topic string, messages []*message.Message) trace.
 		if !trace.SpanContextFromContext(carry).IsValid() {
 			carry = ctx
 		}
-		p.Propagator.Inject(carry, metadataCarrier{msg})
+		p.inject(carry, msg)
 	}
 	return span
 }
@@ -110,6 +111,15 @@ func (p *tracePublisher) creation(msg *message.Message) context.Context {
 		return ctx
 	}
 	return p.Propagator.Extract(ctx, metadataCarrier{msg})
+}
+
+// inject writes the trace of ctx. A propagator writes no empty tracestate, so
+// one of another trace must go first.
+func (p *tracePublisher) inject(ctx context.Context, msg *message.Message) {
+	if trace.SpanContextFromContext(ctx).IsValid() {
+		delete(msg.Metadata, events.MetadataTraceState)
+	}
+	p.Propagator.Inject(ctx, metadataCarrier{msg})
 }
 
 func (p *tracePublisher) attributes(topic string) []attribute.KeyValue {
