@@ -198,3 +198,16 @@ func TestPoisonQueueInWatermillsRouter(t *testing.T) {
 		t.Errorf("%d runs, want one of each message", n)
 	}
 }
+
+func TestPoisonQueuePublishesThoughTheDeadlineHasPassed(t *testing.T) {
+	dead := &recorder{}
+	ctx, cancel := context.WithDeadline(context.Background(), time.Now().Add(-time.Second))
+	defer cancel()
+	msg := newMessage("1")
+	msg.SetContext(ctx)
+	_, err := poisonQueue(t, middleware.PoisonConfig{Publisher: dead, Topic: "dead"})((&handler{errs: []error{errBoom}}).handle)(msg)
+	must(t, err)
+	if len(dead.messages) != 1 || dead.messages[0].Context().Err() != nil {
+		t.Error("the dead letter's context has ended, a publisher would refuse it")
+	}
+}

@@ -248,3 +248,20 @@ func TestMiddlewareInTheCanonicalOrder(t *testing.T) {
 		t.Errorf("got %v after %d runs", err, h.runs)
 	}
 }
+
+func TestRetryDoesNotStartAfterTheContextHasEnded(t *testing.T) {
+	for range 100 { // Without a wait, timer and context are ready together.
+		ctx, cancel := context.WithCancelCause(context.Background())
+		msg := newMessage("1")
+		msg.SetContext(ctx)
+		runs := 0
+		_, err := retry(t, middleware.RetryConfig{})(func(*message.Message) ([]*message.Message, error) {
+			runs++
+			cancel(events.ErrReleased)
+			return nil, events.RetryAfter(0, errBoom)
+		})(msg)
+		if runs != 1 || !errors.Is(err, events.ErrReleased) {
+			t.Fatalf("got %v after %d runs", err, runs)
+		}
+	}
+}
