@@ -48,7 +48,7 @@ func TestRun(t *testing.T) {
 		var now, most atomic.Int32
 		handle(t, r, "a", func(*message.Message) error {
 			most.Store(max(most.Load(), now.Add(1)))
-			time.Sleep(time.Second) // A handler at work, on synthetic time.
+			<-time.After(time.Second) // A handler at work, on synthetic time.
 			now.Add(-1)
 			return nil
 		})
@@ -60,7 +60,7 @@ func TestRun(t *testing.T) {
 		if s := r.Stats(); s.Received != 5 || now.Load() != 3 {
 			t.Errorf("received %d, want 5; running %d, want 3", s.Received, now.Load())
 		}
-		time.Sleep(10 * time.Second)
+		<-time.After(10 * time.Second)
 		must(t, stop())
 		if s := r.Stats(); s.Acked != 20 || most.Load() != 3 {
 			t.Errorf("acked %d, want 20; at most %d at a time, want 3", s.Acked, most.Load())
@@ -88,7 +88,7 @@ func TestRun(t *testing.T) {
 	bubble(t, "drains and returns the error of a receiver that fails for good", func(t *testing.T) {
 		f := newFake()
 		r := newRouter(t, f)
-		handle(t, r, "a", func(*message.Message) error { time.Sleep(time.Second); return nil })
+		handle(t, r, "a", func(*message.Message) error { <-time.After(time.Second); return nil })
 		f.deliver("a")
 		done := make(chan error, 1)
 		go func() { done <- r.Run(t.Context()) }()
@@ -139,7 +139,7 @@ func TestDrain(t *testing.T) {
 		f := newFake()
 		r := newRouter(t, f, func(c *Config) { c.Concurrency = 1 })
 		handle(t, r, "a", func(msg *message.Message) error {
-			time.Sleep(29 * time.Second)
+			<-time.After(29 * time.Second)
 			return msg.Context().Err()
 		})
 		f.deliver("a", "unknown") // Not a dead letter while nobody looks.

@@ -80,7 +80,7 @@ func TestOnPlainWatermillSubscriber(t *testing.T) {
 		if n := other.Load(); n != 2 {
 			t.Fatalf("handled %d of the other topic, want 2", n)
 		}
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		stop()
 		if len(at) != 3 || at[1].Sub(at[0]) != time.Second || at[2].Sub(at[1]) != time.Second {
 			t.Errorf("attempts at %v", at)
@@ -96,7 +96,7 @@ func TestOnPlainWatermillSubscriber(t *testing.T) {
 		channel, r := plain(t)
 		var after error
 		must(t, r.HandleMessage("a", func(msg *message.Message) error {
-			time.Sleep(time.Second)
+			<-time.After(time.Second)
 			after = msg.Context().Err()
 			return nil
 		}))
@@ -174,7 +174,7 @@ func TestWatermillsOwnMiddlewareRunsUnchanged(t *testing.T) {
 		}))
 		stop := start(t, r)
 		must(t, channel.Publish("in", incoming("1", "a")))
-		time.Sleep(10 * time.Second)
+		<-time.After(10 * time.Second)
 		stop()
 		if s := r.Stats(); s.Retried != 1 || s.Acked != 1 {
 			t.Errorf("stats %+v", s)

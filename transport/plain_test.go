@@ -152,9 +152,9 @@ func TestFromSubscriberSettles(t *testing.T) {
 		for i, want := range []string{"acked", "nacked", "open", "nacked", "nacked", "acked"} {
 			wantState(t, sent[i], want)
 		}
-		time.Sleep(time.Minute - time.Nanosecond)
+		<-time.After(time.Minute - time.Nanosecond)
 		wantState(t, sent[2], "open")
-		time.Sleep(time.Nanosecond)
+		<-time.After(time.Nanosecond)
 		synctest.Wait()
 		wantState(t, sent[2], "nacked")
 		must(t, r.Close())

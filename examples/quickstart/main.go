@@ -40,10 +40,7 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	if err := run(ctx, pub, sub); err != nil {
-		log.Fatal(err)
-	}
-	if err := errors.Join(pub.Close(), sub.Close()); err != nil {
+	if err := errors.Join(run(ctx, pub, sub), pub.Close(), sub.Close()); err != nil {
 		log.Fatal(err)
 	}
 }
