@@ -31,6 +31,7 @@ type Broker struct {
 	mu      sync.Mutex
 	topics  map[string]*topic
 	changed chan struct{} // closed, and replaced, when there is something to receive
+	crashed bool          // a receiver was made to crash: leases may run out
 }
 
 // NewBroker returns an empty broker.

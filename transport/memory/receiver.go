@@ -76,7 +76,9 @@ func (r *receiver) take(most int, now time.Time) (page []*transport.Delivery, ne
 	}
 	for _, t := range r.topics {
 		g := t.groups[r.cfg.Group]
-		g.reclaim(now, earliest)
+		if r.broker.crashed {
+			g.reclaim(now, earliest)
+		}
 		g.promote(now, earliest)
 		for len(page) < most && len(g.queue) > 0 {
 			page = append(page, r.deliver(t, g, g.queue[0].entry, g.queue[0].attempt))
@@ -134,10 +136,16 @@ func (g *group) reclaim(now time.Time, earliest func(time.Time)) {
 func (r *receiver) Settle(_ context.Context, outcomes ...transport.Outcome) error {
 	r.broker.mu.Lock()
 	defer r.broker.mu.Unlock()
+	acks := 0
 	for _, o := range outcomes {
 		r.settle(o)
+		if o.Settlement == transport.Ack {
+			acks++
+		}
 	}
-	r.broker.wake()
+	if acks < len(outcomes) { // An ack gives nobody anything to receive.
+		r.broker.wake()
+	}
 	return nil
 }
 
@@ -197,6 +205,7 @@ func Crash(r transport.Receiver) {
 	defer crashed.broker.mu.Unlock()
 	if !crashed.ended {
 		crashed.ended = true
+		crashed.broker.crashed = true
 		crashed.expires = time.Now().Add(crashed.cfg.Lease)
 		close(crashed.closed)
 		crashed.broker.wake()
