@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -85,6 +86,10 @@ func (p *Publisher) refused(topic string, rest []*message.Message, total int, er
 
 // add queues one message, when there is room for it.
 func (p *Publisher) add(topic string, it item) error {
+	key, err := p.key(topic, it.msg)
+	if err != nil {
+		return err
+	}
 	p.mu.Lock()
 	for {
 		if p.closed {
@@ -110,7 +115,6 @@ func (p *Publisher) add(topic string, it item) error {
 	defer p.mu.Unlock()
 	p.held++
 	p.bytes += len(it.msg.Payload)
-	key := queueKey{topic, p.cfg.Strategy(topic, it.msg)}
 	q := p.queues[key]
 	if q == nil {
 		q = &queue{p: p, key: key}
@@ -118,6 +122,16 @@ func (p *Publisher) add(topic string, it item) error {
 	}
 	q.add(it)
 	return nil
+}
+
+// key asks the strategy, whose panic is the message's error.
+func (p *Publisher) key(topic string, msg *message.Message) (key queueKey, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("batching: Config.Strategy: %w", &events.PanicError{Value: v, Stack: debug.Stack()})
+		}
+	}()
+	return queueKey{topic, p.cfg.Strategy(topic, msg)}, nil
 }
 
 // await waits for the results of one Wait-mode call.

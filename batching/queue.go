@@ -146,7 +146,6 @@ func (q *queue) publish(batch []item) []error {
 		return errs // All were withdrawn.
 	}
 	msgs := make([]*message.Message, len(batch))
-	index := make(map[*message.Message]int, len(batch))
 	for i, it := range batch {
 		msgs[i] = it.msg
 		if it.call == nil || len(batch) > 1 {
@@ -155,16 +154,12 @@ func (q *queue) publish(batch []item) []error {
 			msgs[i] = it.msg.Copy()
 			msgs[i].SetContext(context.WithoutCancel(it.msg.Context()))
 		}
-		index[msgs[i]] = i
 	}
 	err := q.call(msgs)
 	if err == nil {
 		return errs
 	}
-	if partial, ok := errors.AsType[*events.PublishError](err); ok && known(partial, index) {
-		for _, f := range partial.Failed {
-			errs[index[f.Message]] = f.Err
-		}
+	if listed(err, msgs, errs) {
 		return errs
 	}
 	for i := range errs {
@@ -173,13 +168,30 @@ func (q *queue) publish(batch []item) []error {
 	return errs
 }
 
-// known reports whether an error speaks of messages of this batch only; if
-// not, it may leave out some that failed.
-func known(e *events.PublishError, index map[*message.Message]int) bool {
-	return len(e.Failed) > 0 && !slices.ContainsFunc(e.Failed, func(f events.FailedMessage) bool {
-		_, ok := index[f.Message]
-		return !ok
-	})
+// listed sets the errors of the messages that err lists as failed. It reports
+// false if err does not tell for sure which ones failed.
+func listed(err error, msgs []*message.Message, errs []error) bool {
+	var partial *events.PublishError
+	for e := err; e != nil && partial == nil; e = errors.Unwrap(e) { // no further than a join of several
+		partial, _ = e.(*events.PublishError)
+	}
+	if partial == nil || len(partial.Failed) == 0 {
+		return false
+	}
+	found := make([]int, len(partial.Failed))
+	for i, f := range partial.Failed {
+		if found[i] = slices.Index(msgs, f.Message); found[i] < 0 && f.Message != nil && f.Message.UUID != "" {
+			// A publisher in between may have made copies.
+			found[i] = slices.IndexFunc(msgs, func(m *message.Message) bool { return m.UUID == f.Message.UUID })
+		}
+		if found[i] < 0 {
+			return false
+		}
+	}
+	for i, f := range partial.Failed {
+		errs[found[i]] = cmp.Or(f.Err, err)
+	}
+	return true
 }
 
 func (q *queue) call(msgs []*message.Message) (err error) {

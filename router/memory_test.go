@@ -137,7 +137,7 @@ func TestMemoryRunsInWatermillsRouter(t *testing.T) {
 		return message.Messages{message.NewMessage("out", append(msg.Payload, msg.Payload...))}, nil
 	})
 	done := make(chan string, 1)
-	r.AddNoPublisherHandler("end", "out", sub, func(msg *message.Message) error {
+	r.AddConsumerHandler("end", "out", sub, func(msg *message.Message) error {
 		done <- string(msg.Payload)
 		return nil
 	})
