@@ -1,0 +1,96 @@
+package harness
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/logistically/events/internal/redisserver"
+	"github.com/redis/go-redis/v9"
+)
+
+// Server is the private redis-server of one scenario, seen from outside.
+type Server struct {
+	process *redisserver.Server
+	client  *redis.Client
+}
+
+// StartServer starts a redis-server that keeps nothing on disk unless args say so.
+func StartServer(ctx context.Context, args ...string) (*Server, error) {
+	process, err := redisserver.Start(ctx, append([]string{"--appendonly", "no"}, args...)...)
+	if err != nil {
+		return nil, fmt.Errorf("start redis-server: %w", err)
+	}
+	return &Server{process, redis.NewClient(&redis.Options{Addr: process.Addr, PoolSize: 2})}, nil
+}
+
+// Addr is its host:port.
+func (s *Server) Addr() string { return s.process.Addr }
+
+// Close ends the process.
+func (s *Server) Close() error {
+	err := s.client.Close()
+	if cerr := s.process.Close(); cerr != nil {
+		return cerr
+	}
+	return err
+}
+
+// Flush removes everything, and returns when the memory is free again.
+func (s *Server) Flush(ctx context.Context) error { return s.client.FlushAll(ctx).Err() }
+
+// info returns one section of INFO (redis command INFO).
+func (s *Server) info(ctx context.Context, section string) (map[string]string, error) {
+	text, err := s.client.Info(ctx, section).Result()
+	if err != nil {
+		return nil, fmt.Errorf("ask redis-server for %s: %w", section, err)
+	}
+	values := map[string]string{}
+	for lines := bufio.NewScanner(strings.NewReader(text)); lines.Scan(); {
+		if key, value, ok := strings.Cut(lines.Text(), ":"); ok {
+			values[key] = value
+		}
+	}
+	return values, nil
+}
+
+func (s *Server) number(ctx context.Context, section string, keys ...string) (sum float64, err error) {
+	values, err := s.info(ctx, section)
+	if err != nil {
+		return 0, err
+	}
+	for _, key := range keys {
+		n, err := strconv.ParseFloat(values[key], 64)
+		if err != nil {
+			return 0, fmt.Errorf("redis-server's %s: %w", key, err)
+		}
+		sum += n
+	}
+	return sum, nil
+}
+
+// cpu is the processor time in seconds that was used so far.
+type cpu struct{ client, server float64 }
+
+func (c cpu) since(before cpu) cpu { return cpu{c.client - before.client, c.server - before.server} }
+
+// usedCPU asks the system for this process and its ended children, and the
+// server for itself.
+func usedCPU(ctx context.Context, s *Server) (used cpu, err error) {
+	if s != nil {
+		if used.server, err = s.number(ctx, "cpu", "used_cpu_sys", "used_cpu_user"); err != nil {
+			return used, err
+		}
+	}
+	for _, who := range []int{syscall.RUSAGE_SELF, syscall.RUSAGE_CHILDREN} {
+		var usage syscall.Rusage
+		if err := syscall.Getrusage(who, &usage); err != nil {
+			return used, fmt.Errorf("getrusage: %w", err)
+		}
+		used.client += float64(usage.Utime.Nano()+usage.Stime.Nano()) / 1e9
+	}
+	return used, nil
+}

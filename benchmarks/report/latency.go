@@ -1,0 +1,63 @@
+package report
+
+import "github.com/logistically/events/benchmarks/harness"
+
+// achievedEnough is the share of the rate below which a latency is saturated.
+const achievedEnough = 0.95
+
+// milliseconds is the unit of all percentiles.
+var milliseconds = harness.Unit{Name: "ms", Less: true}
+
+func p50(l *harness.Latency) float64      { return l.P50 }
+func p99(l *harness.Latency) float64      { return l.P99 }
+func achieved(l *harness.Latency) float64 { return l.Achieved }
+
+// percentiles are the columns of a table about latency.
+var percentiles = []struct {
+	name string
+	of   func(*harness.Latency) float64
+}{
+	{"p50", p50},
+	{"p90", func(l *harness.Latency) float64 { return l.P90 }},
+	{"p99", p99},
+	{"p99.9", func(l *harness.Latency) float64 { return l.P999 }},
+	{"max", func(l *harness.Latency) float64 { return l.Max }},
+}
+
+// percentile sums up over the rounds that have a latency.
+func (r row) percentile(of func(*harness.Latency) float64) spread {
+	return over(r.result, func(s harness.Sample) (float64, bool) {
+		if s.Latency == nil {
+			return 0, false
+		}
+		return of(s.Latency), true
+	})
+}
+
+// reached is the rate that went through, marked where it is too low.
+func (r row) reached(rate int) string {
+	s := r.percentile(achieved)
+	if s.n == 0 {
+		return dash
+	}
+	said := quantity(s.median, harness.Unit{Name: "messages/s"})
+	if r.saturated(rate) {
+		said += " " + saturated
+	}
+	return said
+}
+
+const saturated = "**saturated**"
+
+func (r row) saturated(rate int) bool {
+	s := r.percentile(achieved)
+	return s.n > 0 && s.median < achievedEnough*float64(rate)
+}
+
+// brief is a median in ms or µs.
+func brief(s spread) string {
+	if s.n == 0 {
+		return dash
+	}
+	return quantity(s.median, milliseconds)
+}
