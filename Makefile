@@ -1,10 +1,13 @@
 # `make help` lists the targets.
 
-# The race detector needs cgo, that is, a C compiler.
+# The race detector needs cgo, that is, a C compiler. It changes what is
+# allocated, so budgets of allocations are tested without it.
 RACE := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 STATICCHECK := bin/staticcheck
+MODULES := . internal/integration benchmarks
+BENCHSTAT := bin/benchstat
 
-.PHONY: help test lint bench fmt redis-server
+.PHONY: help test lint fmt bench bench-quick bench-micro bench-compare profile redis-server
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -12,20 +15,37 @@ help: ## list the targets
 test: redis-server ## run all tests, with -race where a C compiler is present
 	@$(if $(RACE),,echo 'no C compiler: tests run without the race detector')
 	go test $(RACE) -timeout 10m ./...
+	$(if $(RACE),go test -run Allocations ./...)
+	cd internal/integration && go test $(RACE) ./...
+	cd benchmarks && go test $(RACE) ./harness ./report && go test ./...
 
 lint: $(STATICCHECK) ## gofmt, go vet, staticcheck
 	@files=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$files" || { echo "not formatted: $$files (run make fmt)"; exit 1; }
-	go vet ./...
-	$(STATICCHECK) ./...
+	for module in $(MODULES); do (cd $$module && go vet ./... && $(CURDIR)/$(STATICCHECK) ./...) || exit 1; done
 
 fmt: ## format all Go files
 	gofmt -w $$(git ls-files '*.go')
 
-bench: redis-server ## run the benchmarks that stand next to the code
+bench: redis-server ## put the library beside its peers and write benchmarks/REPORT.md: about 12 minutes
+	cd benchmarks && go run . -out . $(BENCHFLAGS)
+
+bench-quick: redis-server ## the most important scenarios of it, in under 2 minutes, without a report
+	cd benchmarks && go run . -quick -rounds 3 -duration 300ms $(BENCHFLAGS)
+
+profile: redis-server ## profile a scenario: SCENARIO=publish-64 CONTESTANT='events redis' DURATION=5s
+	cd benchmarks && ../scripts/profile "$(SCENARIO)" "$(CONTESTANT)" "$(DURATION)"
+
+bench-micro: ## run the benchmarks that stand next to the code
 	go test -run '^$$' -bench . -benchmem ./...
+
+bench-compare: $(BENCHSTAT) ## compare them with the last commit: BENCH=regexp PKG=./... COUNT=6 TIME=1s
+	scripts/bench-compare
 
 $(STATICCHECK): tools/go.mod tools/go.sum
 	cd tools && go build -o ../$@ honnef.co/go/tools/cmd/staticcheck
+
+$(BENCHSTAT): tools/go.mod tools/go.sum
+	cd tools && go build -o ../$@ golang.org/x/perf/cmd/benchstat
 
 redis-server:
 	@command -v redis-server >/dev/null || { \

@@ -41,7 +41,7 @@ func (jsonCodec) Unmarshal(data []byte, body any) error {
 
 func rawJSON(raw []byte) ([]byte, error) {
 	if json.Valid(raw) {
-		return raw, nil
+		return bytes.Clone(raw), nil // The caller may use its slice again.
 	}
 	var v any // Unmarshal says where the fault is; Valid does not.
 	return nil, json.Unmarshal(raw, &v)

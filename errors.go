@@ -3,10 +3,7 @@ package events
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"time"
-
-	"github.com/ThreeDotsLabs/watermill/message"
 )
 
 // ErrClosed is returned by whatever is used after its Close.
@@ -84,7 +81,8 @@ func RetryDelay(err error) (time.Duration, bool) {
 	return 0, false
 }
 
-// PanicError is what a recovered panic of a handler or middleware becomes.
+// PanicError is what a panic of code that this library was given becomes: of a
+// handler or middleware, a codec, a validator, a transport.
 type PanicError struct {
 	Value any    // what was passed to panic
 	Stack []byte // of the panicking goroutine, as runtime/debug.Stack prints it
@@ -108,45 +106,4 @@ type ConfigError struct {
 
 func (e *ConfigError) Error() string {
 	return fmt.Sprintf("%s: %s (got %#v): %s", e.Field, e.Problem, e.Value, e.Remedy)
-}
-
-// PublishError says which messages of one Publish call did not go out, and
-// why. All messages that it does not list were stored.
-type PublishError struct {
-	Topic  string
-	Total  int // how many messages the call had
-	Failed []FailedMessage
-}
-
-// FailedMessage is one message that was not published.
-type FailedMessage struct {
-	Topic   string
-	Message *message.Message
-	Err     error
-}
-
-func (e *PublishError) Error() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "publish to %q: %d of %d messages failed", e.Topic, len(e.Failed), e.Total)
-	for i, f := range e.Failed {
-		if i == 3 {
-			fmt.Fprintf(&b, "; and %d more", len(e.Failed)-i)
-			break
-		}
-		sep := ": "
-		if i > 0 {
-			sep = "; "
-		}
-		fmt.Fprintf(&b, "%s%s %s: %v", sep, f.Message.Metadata[MetadataType], f.Message.UUID, f.Err)
-	}
-	return b.String()
-}
-
-// Unwrap returns the error of each failed message, for errors.Is and errors.As.
-func (e *PublishError) Unwrap() []error {
-	errs := make([]error, len(e.Failed))
-	for i, f := range e.Failed {
-		errs[i] = f.Err
-	}
-	return errs
 }

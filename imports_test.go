@@ -15,16 +15,18 @@ const module = "github.com/logistically/events"
 // mayImport is the direction of imports: for each package of the library, the
 // packages of this module that its shipped code may import.
 var mayImport = map[string][]string{
-	"":                        {},
-	"transport":               {""},
-	"transport/redis":         {"", "transport"},
+	"":                        {"internal/nilcheck"},
+	"transport":               {"", "internal/nilcheck"},
+	"transport/redis":         {"", "transport", "internal/nilcheck"},
 	"transport/memory":        {"", "transport"},
 	"transport/console":       {"", "transport"},
 	"transport/transporttest": {"", "transport"},
 	"validation":              {""},
-	"batching":                {"", "transport"},
-	"router":                  {"", "transport"},
-	"middleware":              {"", "transport"},
+	"batching":                {"", "internal/nilcheck", "transport"},
+	"router":                  {"", "internal/nilcheck", "transport"},
+	"middleware":              {"", "internal/nilcheck", "transport"},
+	"internal/measure":        {},
+	"internal/nilcheck":       {},
 	"internal/redisserver":    {},
 	"internal/webhooks":       {},
 }

@@ -1,15 +1,18 @@
 package events
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"strings"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/google/uuid"
+	"github.com/logistically/events/internal/nilcheck"
 )
 
 // DefaultMaxBodyBytes is the body size limit of a publisher that sets none.
@@ -48,8 +51,8 @@ type Publisher struct {
 
 // NewPublisher returns a Publisher over next, or a *ConfigError.
 func NewPublisher(next message.Publisher, cfg PublisherConfig) (*Publisher, error) {
-	if next == nil {
-		return nil, &ConfigError{"events.NewPublisher next", nil, "is nil", "pass a message.Publisher, such as redis.NewPublisher's"}
+	if nilcheck.IsNil(next) {
+		return nil, &ConfigError{"events.NewPublisher next", next, "is nil", "pass a message.Publisher, such as redis.NewPublisher's"}
 	}
 	if cfg.Origin == "" {
 		return nil, &ConfigError{"events.PublisherConfig.Origin", cfg.Origin, "is empty", "set it to the name of this service"}
@@ -59,6 +62,12 @@ func NewPublisher(next message.Publisher, cfg PublisherConfig) (*Publisher, erro
 	}
 	if cfg.Validation < Strict || cfg.Validation > Ignore {
 		return nil, &ConfigError{"events.PublisherConfig.Validation", cfg.Validation, "is no mode", "use events.Strict, events.Warn or events.Ignore"}
+	}
+	if cfg.Validator != nil && nilcheck.IsNil(cfg.Validator) {
+		return nil, &ConfigError{"events.PublisherConfig.Validator", cfg.Validator, "is a nil pointer", "set it to a validator, or to nil for none"}
+	}
+	if cfg.Codec != nil && nilcheck.IsNil(cfg.Codec) {
+		return nil, &ConfigError{"events.PublisherConfig.Codec", cfg.Codec, "is a nil pointer", "set it to a codec, or to nil for events.JSON"}
 	}
 	if cfg.Codec == nil {
 		cfg.Codec = JSON
@@ -86,8 +95,10 @@ func NewPublisher(next message.Publisher, cfg PublisherConfig) (*Publisher, erro
 // handled event's correlation id and trace, and its id as causation.
 //
 // A *ValidationError, or ErrTooLarge, means that the event was refused and
-// nothing was published.
-func (p *Publisher) Publish(ctx context.Context, eventType string, body any) error {
+// nothing was published. A panic on the way, such as one of the body's
+// MarshalJSON, is returned as a *PanicError.
+func (p *Publisher) Publish(ctx context.Context, eventType string, body any) (err error) {
+	defer recoverPublish(eventType, &err)
 	msg, err := p.Message(ctx, eventType, body)
 	if err != nil {
 		return err
@@ -102,7 +113,11 @@ func (p *Publisher) Publish(ctx context.Context, eventType string, body any) err
 // Message makes the Watermill message that [Publisher.Publish] would publish,
 // checked and complete with its header. Use it to publish many events in one
 // call of a message.Publisher, or to return events from a Watermill handler.
-func (p *Publisher) Message(ctx context.Context, eventType string, body any) (*message.Message, error) {
+func (p *Publisher) Message(ctx context.Context, eventType string, body any) (msg *message.Message, err error) {
+	defer recoverPublish(eventType, &err)
+	if ctx == nil {
+		return nil, fmt.Errorf("events: publish %s: the context is nil: pass the handler's, or context.Background()", eventType)
+	}
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("events: publish %s: %w", eventType, context.Cause(ctx))
 	}
@@ -134,16 +149,22 @@ func (p *Publisher) Message(ctx context.Context, eventType string, body any) (*m
 	}
 	if cause, ok := HeaderFromContext(ctx); ok {
 		h.CausationID = cause.ID
-		h.CorrelationID = cause.ID
-		if cause.CorrelationID != "" {
-			h.CorrelationID = cause.CorrelationID
-		}
+		// Plain Watermill messages may have no correlation, or not even an id.
+		h.CorrelationID = cmp.Or(cause.CorrelationID, cause.ID, h.ID)
 		h.TraceParent, h.TraceState = cause.TraceParent, cause.TraceState
 	}
-	msg := message.NewMessage(h.ID, payload)
+	msg = message.NewMessage(h.ID, payload)
 	SetHeader(msg, h)
 	msg.SetContext(ctx)
 	return msg, nil
+}
+
+// recoverPublish makes a panic of somebody else's code (a codec, a validator,
+// PublisherConfig.Topic, the publisher beneath) an error of the call that defers it.
+func recoverPublish(eventType string, err *error) {
+	if v := recover(); v != nil {
+		*err = fmt.Errorf("events: publish %s: %w", eventType, &PanicError{Value: v, Stack: debug.Stack()})
+	}
 }
 
 func (p *Publisher) validate(ctx context.Context, eventType string, payload []byte) error {

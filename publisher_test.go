@@ -39,7 +39,7 @@ type userCreated struct {
 	Note   string `json:"note,omitempty"`
 }
 
-func newPublisher(t *testing.T, out message.Publisher, cfg events.PublisherConfig) *events.Publisher {
+func newPublisher(t testing.TB, out message.Publisher, cfg events.PublisherConfig) *events.Publisher {
 	t.Helper()
 	if cfg.Origin == "" {
 		cfg.Origin = "user-service"

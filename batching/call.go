@@ -1,53 +1,65 @@
 package batching
 
-import "sync"
+import (
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/logistically/events"
+)
 
-// call is one Publish call in Wait mode.
+// call is one Publish call in Wait mode. It is guarded by the publisher's lock
+// until it has finished; then nothing changes any more.
 type call struct {
 	finished chan struct{} // closed when every message has its result
+	results  []result
+	open     int
+	single   [1]result // Most calls have one message.
+}
 
-	mu   sync.Mutex
-	errs []error
-	has  []bool
-	open int
+// result is what becomes of one message of a call.
+type result struct {
+	call   *call
+	queue  *queue // that has the message, until a batch takes it
+	number uint64 // of the item
+	has    bool
+	err    error
 }
 
 func newCall(n int) *call {
-	c := &call{finished: make(chan struct{}), errs: make([]error, n), has: make([]bool, n), open: n}
+	c := &call{finished: make(chan struct{}), open: n}
+	if n == 1 {
+		c.results = c.single[:]
+	} else {
+		c.results = make([]result, n)
+	}
+	for i := range c.results {
+		c.results[i].call = c
+	}
 	if n == 0 {
 		close(c.finished)
 	}
 	return c
 }
 
-// done records a message's result; the first one counts.
-func (c *call) done(i int, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.record(i, err)
-}
-
-func (c *call) record(i int, err error) {
-	if c.has[i] {
+// set records the result; the first one counts.
+func (r *result) set(err error) {
+	if r.has {
 		return
 	}
-	c.has[i], c.errs[i] = true, err
-	if c.open--; c.open == 0 {
-		close(c.finished)
+	r.has, r.err = true, err
+	if r.call.open--; r.call.open == 0 {
+		close(r.call.finished)
 	}
 }
 
-// abandon gives every message without a result err for one.
-func (c *call) abandon(err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for i := range c.has {
-		c.record(i, err)
+// err returns what Publish returns, after the call has finished.
+func (c *call) err(topic string, msgs []*message.Message) error {
+	var failed []events.FailedMessage
+	for i := range c.results {
+		if err := c.results[i].err; err != nil {
+			failed = append(failed, events.FailedMessage{Topic: topic, Message: msgs[i], Err: err})
+		}
 	}
-}
-
-func (c *call) results() []error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.errs
+	if failed == nil {
+		return nil
+	}
+	return &events.PublishError{Topic: topic, Total: len(msgs), Failed: failed}
 }

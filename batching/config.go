@@ -6,7 +6,6 @@ package batching
 import (
 	"errors"
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -22,7 +21,10 @@ const (
 	// zero value.
 	Wait Mode = iota
 	// Buffered: Publish returns at once; the messages are published later. What
-	// then fails is kept for FailedMessages and RetryFailed.
+	// then fails is kept for FailedMessages and RetryFailed. Until then a message
+	// is in memory only, and a crash loses it. So a handler must not publish what
+	// follows from its message through a Buffered publisher: its nil would have
+	// the message acknowledged before what follows is stored. Use Wait there.
 	Buffered
 )
 
@@ -30,8 +32,9 @@ const (
 type FullPolicy int
 
 const (
-	// WaitForRoom waits until there is room, or the message's context ends. It
-	// is the zero value.
+	// WaitForRoom waits until there is room, or the message's context ends: give
+	// it one that does, as failed messages may take up all the room. It is the
+	// zero value.
 	WaitForRoom FullPolicy = iota
 	// ErrorWhenFull returns ErrBufferFull.
 	ErrorWhenFull
@@ -55,8 +58,10 @@ type Config struct {
 	// MaxConcurrentBatches is how many batches are under way at most. Further
 	// ones wait; none is refused. Zero means 5.
 	MaxConcurrentBatches int
-	// MaxBuffered is how many messages are held at most, waiting or under way.
-	// Zero means 10 000.
+	// MaxBuffered is how many messages are held at most: waiting, under way, or
+	// kept as failed. When as many are, those that wait for a batch to fill wait
+	// no longer. Failed ones make room when RetryFailed has published them, or
+	// with TakeFailed. Zero means 10 000.
 	MaxBuffered int
 	// Full says what Publish does when MaxBuffered are held.
 	Full FullPolicy
@@ -67,26 +72,6 @@ type Config struct {
 	// Logger gets failed batches of Buffered mode. Nil means slog.Default().
 	Logger *slog.Logger
 }
-
-// ExactType puts messages of one event type into one batch.
-func ExactType(topic string, msg *message.Message) string {
-	if t := msg.Metadata[events.MetadataType]; t != "" {
-		return t
-	}
-	return topic
-}
-
-// FirstSegments puts messages into one batch whose event types agree in their
-// first n segments.
-func FirstSegments(n int) func(topic string, msg *message.Message) string {
-	return func(topic string, msg *message.Message) string {
-		segments := strings.SplitN(ExactType(topic, msg), ".", n+1)
-		return strings.Join(segments[:min(n, len(segments))], ".")
-	}
-}
-
-// ByTopic puts all messages of a topic into one batch.
-func ByTopic(string, *message.Message) string { return "" }
 
 func (cfg *Config) complete() error {
 	bad := func(field string, value any, problem, remedy string) error {

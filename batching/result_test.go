@@ -58,6 +58,32 @@ func TestWhichMessagesOfABatchCountAsFailed(t *testing.T) {
 	}
 }
 
+// A publisher that makes copies can name messages by their UUIDs only.
+func TestNoneOfTwoMessagesWithOneUUIDIsLost(t *testing.T) {
+	down := errors.New("down")
+	for _, uuid := range []string{"same", ""} {
+		out := &target{fail: func(_ string, msgs []*message.Message) error {
+			failed := &events.PublishError{Topic: "t", Total: len(msgs)}
+			for _, m := range msgs[1:] {
+				failed.Failed = append(failed.Failed, events.FailedMessage{Topic: "t", Message: m.Copy(), Err: down})
+			}
+			return failed
+		}}
+		p := newPublisher(t, out, batching.Config{Mode: batching.Buffered})
+		check(t, p.Publish("t", msg("first", "a"), msg(uuid, "a"), msg(uuid, "a")))
+		check(t, p.Close())
+		kept := 0
+		for _, f := range p.FailedMessages() {
+			if f.Message.UUID == uuid {
+				kept++
+			}
+		}
+		if kept != 2 {
+			t.Errorf("UUID %q: %d of 2 failed messages are kept", uuid, kept)
+		}
+	}
+}
+
 func TestAStrategyThatPanicsFailsItsMessageOnly(t *testing.T) {
 	for _, mode := range []batching.Mode{batching.Wait, batching.Buffered} {
 		out := &target{}

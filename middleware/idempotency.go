@@ -12,6 +12,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/google/uuid"
 	"github.com/logistically/events"
+	"github.com/logistically/events/internal/nilcheck"
 	"github.com/logistically/events/transport"
 )
 
@@ -71,7 +72,8 @@ type IdempotencyConfig struct {
 // runs it again. Publish inside the handler instead; the first such event is logged.
 //
 // A message without a key fails permanently with [ErrNoKey]; an error of Store
-// in claiming, or a panic of Key, is returned without running the handler.
+// in claiming, or a panic of Key, is returned without running the handler. A
+// panic of Store is an error of Store.
 //
 // Put it next to the handler, inside Retry. In Watermill's router BusyDelay is
 // not kept except by Retry: the message is nacked and comes back when its
@@ -107,8 +109,8 @@ func Idempotency(cfg IdempotencyConfig) (message.HandlerMiddleware, error) {
 
 func (c *IdempotencyConfig) check() error {
 	switch {
-	case c.Store == nil:
-		return configError("IdempotencyConfig.Store", nil, "is nil", "set it to a store, such as redis.NewIdempotencyStore's")
+	case nilcheck.IsNil(c.Store):
+		return configError("IdempotencyConfig.Store", c.Store, "is nil", "set it to a store, such as redis.NewIdempotencyStore's")
 	case c.Scope == "":
 		return configError("IdempotencyConfig.Scope", c.Scope, "is empty", "set it to the consumer group, so that groups do not share marks")
 	case c.Lease < 0:
@@ -151,7 +153,7 @@ func (i *idempotency) handle(msg *message.Message, next message.HandlerFunc) ([]
 	}
 	ctx := msg.Context()
 	c := &claim{store: i.Store, ctx: ctx, key: key, token: token.String()}
-	started, done, err := i.Store.Begin(ctx, key, c.token, i.Lease)
+	started, done, err := c.begin(i.Lease)
 	switch {
 	case err != nil:
 		// It may be held all the same; then the next attempt would wait for it.
@@ -166,30 +168,32 @@ func (i *idempotency) handle(msg *message.Message, next message.HandlerFunc) ([]
 
 // run runs the handler under a claim, and concludes the claim however it ends.
 func (i *idempotency) run(c *claim, msg *message.Message, next message.HandlerFunc) (produced []*message.Message, err error) {
-	returned := false
+	concluded := false
 	defer func() {
 		// A panic, or runtime.Goexit, goes on as it is: whoever recovers it
 		// wants the stack. The claim expires if it cannot be dropped.
-		if !returned {
+		if !concluded {
 			_ = c.abort(nil)
 		}
 	}()
 	produced, err = next(msg)
-	returned = true
-	switch {
-	case err != nil:
-		return nil, c.abort(err)
-	case len(produced) > 0:
+	if err == nil && len(produced) == 0 {
+		err = c.done(i.Keep)
+		concluded = true
+		return nil, err
+	}
+	if err == nil {
 		i.warn.Do(func() {
 			i.Logger.WarnContext(c.ctx, "a handler returned messages: its events are not marked as done, and duplicates of them run it again: publish inside the handler instead",
 				"scope", i.Scope, "type", msg.Metadata[events.MetadataType], "event", msg.UUID)
 		})
-		if err := c.abort(nil); err != nil {
-			return nil, err
-		}
-		return produced, nil
 	}
-	return nil, c.done(i.Keep)
+	err = c.abort(err)
+	concluded = true
+	if err != nil {
+		return nil, err
+	}
+	return produced, nil
 }
 
 func (i *idempotency) key(msg *message.Message) (key string, err error) {

@@ -1,6 +1,7 @@
 package middleware
 
 import (
+	"container/heap"
 	"container/list"
 	"context"
 	"fmt"
@@ -14,8 +15,8 @@ const DefaultMaxKeys = 100_000
 // MemoryIdempotencyConfig configures [NewMemoryIdempotencyStore].
 type MemoryIdempotencyConfig struct {
 	// MaxKeys limits how many events are remembered, claims and marks together.
-	// Over it the oldest mark is forgotten, and a duplicate of that event runs
-	// its handler again. Zero means DefaultMaxKeys, 100 000, some 20 MB.
+	// Over it what has expired is forgotten, or else the oldest mark, and a
+	// duplicate of that event runs its handler again. Zero means DefaultMaxKeys, 100 000, some 20 MB.
 	MaxKeys int
 }
 
@@ -26,17 +27,19 @@ type MemoryIdempotencyConfig struct {
 type MemoryIdempotencyStore struct {
 	max int
 
-	mu     sync.Mutex
-	keys   map[string]*list.Element // of marks or claims; values are *memoryEntry
-	marks  *list.List               // in the order in which they were set
-	claims *list.List               // in the order in which they began
+	mu    sync.Mutex
+	keys  map[string]*memoryEntry // marks and claims
+	ends  expiries                // all of them
+	marks *list.List              // of *memoryEntry, in the order in which they were set
 }
 
+// memoryEntry is a mark, or a claim.
 type memoryEntry struct {
 	key     string
-	token   string // of a claim
-	mark    bool
+	token   string        // of a claim
+	mark    *list.Element // of a mark
 	expires time.Time
+	index   int // in expiries
 }
 
 var _ IdempotencyStore = (*MemoryIdempotencyStore)(nil)
@@ -49,11 +52,11 @@ func NewMemoryIdempotencyStore(cfg MemoryIdempotencyConfig) (*MemoryIdempotencyS
 	if cfg.MaxKeys == 0 {
 		cfg.MaxKeys = DefaultMaxKeys
 	}
-	return &MemoryIdempotencyStore{max: cfg.MaxKeys, keys: make(map[string]*list.Element), marks: list.New(), claims: list.New()}, nil
+	return &MemoryIdempotencyStore{max: cfg.MaxKeys, keys: make(map[string]*memoryEntry), marks: list.New()}, nil
 }
 
 // Begin implements [IdempotencyStore]. It fails with [ErrStoreFull] when there
-// is no mark left to forget.
+// is nothing to forget.
 func (s *MemoryIdempotencyStore) Begin(ctx context.Context, key, token string, lease time.Duration) (started, done bool, err error) {
 	if ctx.Err() != nil {
 		return false, false, context.Cause(ctx)
@@ -61,10 +64,10 @@ func (s *MemoryIdempotencyStore) Begin(ctx context.Context, key, token string, l
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	if e := s.find(key, now); e != nil && (e.mark || e.token != token) {
-		return false, e.mark, nil
+	if e := s.find(key, now); e != nil && (e.mark != nil || e.token != token) {
+		return false, e.mark != nil, nil
 	}
-	if err := s.put(s.claims, memoryEntry{key: key, token: token, expires: now.Add(lease)}, now); err != nil {
+	if err := s.put(&memoryEntry{key: key, token: token, expires: now.Add(lease)}, now); err != nil {
 		return false, false, err
 	}
 	return true, false, nil
@@ -79,10 +82,15 @@ func (s *MemoryIdempotencyStore) Done(ctx context.Context, key, token string, ke
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	if e := s.find(key, now); e != nil && !e.mark && e.token != token {
+	if e := s.find(key, now); e != nil && e.mark == nil && e.token != token {
 		return fmt.Errorf("%w: %q", ErrClaimLost, key)
 	}
-	return s.put(s.marks, memoryEntry{key: key, mark: true, expires: now.Add(keep)}, now)
+	e := &memoryEntry{key: key, expires: now.Add(keep)}
+	if err := s.put(e, now); err != nil {
+		return err
+	}
+	e.mark = s.marks.PushBack(e)
+	return nil
 }
 
 // Abort implements [IdempotencyStore].
@@ -92,8 +100,8 @@ func (s *MemoryIdempotencyStore) Abort(ctx context.Context, key, token string) e
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if e := s.find(key, time.Now()); e != nil && !e.mark && e.token == token {
-		s.remove(s.keys[key])
+	if e := s.find(key, time.Now()); e != nil && e.mark == nil && e.token == token {
+		s.remove(e)
 	}
 	return nil
 }
@@ -108,59 +116,77 @@ func (s *MemoryIdempotencyStore) Len() int {
 
 // find returns the entry of a key unless it has expired.
 func (s *MemoryIdempotencyStore) find(key string, now time.Time) *memoryEntry {
-	el := s.keys[key]
-	if el == nil {
-		return nil
-	}
-	e := entryOf(el)
-	if !now.Before(e.expires) {
-		s.remove(el)
+	e := s.keys[key]
+	if e != nil && e.expired(now) {
+		s.remove(e)
 		return nil
 	}
 	return e
 }
 
 // put stores an entry in place of the one that its key has.
-func (s *MemoryIdempotencyStore) put(in *list.List, e memoryEntry, now time.Time) error {
-	if el := s.keys[e.key]; el != nil {
-		s.remove(el)
+func (s *MemoryIdempotencyStore) put(e *memoryEntry, now time.Time) error {
+	if former := s.keys[e.key]; former != nil {
+		s.remove(former)
 	} else if err := s.room(now); err != nil {
 		return err
 	}
-	s.keys[e.key] = in.PushBack(&e)
+	s.keys[e.key] = e
+	heap.Push(&s.ends, e)
 	return nil
 }
 
-// room makes room for one entry. It forgets two expired marks a call, so that
-// the store shrinks again without anybody sweeping it.
+// room makes room for one entry. It forgets two that have expired a call, so
+// that the store shrinks again without anybody sweeping it, and a mark that is
+// still good only if there are none.
 func (s *MemoryIdempotencyStore) room(now time.Time) error {
 	for range 2 {
-		if el := s.marks.Front(); el != nil && !now.Before(entryOf(el).expires) {
-			s.remove(el)
+		if len(s.ends) > 0 && s.ends[0].expired(now) {
+			s.remove(s.ends[0])
 		}
 	}
 	if len(s.keys) < s.max {
 		return nil
 	}
-	if el := s.marks.Front(); el != nil {
-		s.remove(el)
-		return nil
+	oldest := s.marks.Front()
+	if oldest == nil {
+		return ErrStoreFull
 	}
-	for el := s.claims.Front(); el != nil; el = el.Next() {
-		if !now.Before(entryOf(el).expires) {
-			s.remove(el)
-			return nil
-		}
-	}
-	return ErrStoreFull
+	s.remove(oldest.Value.(*memoryEntry)) // Done stores no other type.
+	return nil
 }
 
-func (s *MemoryIdempotencyStore) remove(el *list.Element) {
-	e := entryOf(el)
+func (s *MemoryIdempotencyStore) remove(e *memoryEntry) {
 	delete(s.keys, e.key)
-	// Remove does nothing for the list that el is not of.
-	s.marks.Remove(el)
-	s.claims.Remove(el)
+	heap.Remove(&s.ends, e.index)
+	if e.mark != nil {
+		s.marks.Remove(e.mark)
+	}
 }
 
-func entryOf(el *list.Element) *memoryEntry { return el.Value.(*memoryEntry) } // put stores no other type.
+func (e *memoryEntry) expired(now time.Time) bool { return !now.Before(e.expires) }
+
+// expiries is a heap: its first entry is the next to expire.
+type expiries []*memoryEntry
+
+func (h expiries) Len() int           { return len(h) }
+func (h expiries) Less(i, j int) bool { return h[i].expires.Before(h[j].expires) }
+
+func (h expiries) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].index, h[j].index = i, j
+}
+
+func (h *expiries) Push(x any) {
+	e := x.(*memoryEntry) // put pushes no other type.
+	e.index = len(*h)
+	*h = append(*h, e)
+}
+
+func (h *expiries) Pop() any {
+	last := len(*h) - 1
+	e := (*h)[last]
+	(*h)[last] = nil
+	*h = (*h)[:last]
+	return e
+}

@@ -96,6 +96,27 @@ func TestMemoryStoreForgetsTheOldestMarkButNoClaim(t *testing.T) {
 	})
 }
 
+func TestMemoryStoreForgetsNoMarkWhileSomethingHasExpired(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, s := t.Context(), memoryStore(t, 4)
+		must(t, s.Done(ctx, "mark", "a", time.Hour)) // the oldest
+		wantBegin(t, s, "claim", "a", "started")     // for a minute
+		_, _, err := s.Begin(ctx, "short claim", "a", time.Second)
+		must(t, err)
+		must(t, s.Done(ctx, "short mark", "a", time.Second))
+		<-time.After(time.Second)
+		for _, key := range []string{"1", "2"} {
+			wantBegin(t, s, key, "a", "started")
+		}
+		wantBegin(t, s, "mark", "b", "done")
+		wantBegin(t, s, "claim", "b", "busy")
+		wantBegin(t, s, "3", "a", "started") // nothing has expired: in place of the mark
+		if _, _, err := s.Begin(ctx, "mark", "b", time.Minute); !errors.Is(err, middleware.ErrStoreFull) || s.Len() != 4 {
+			t.Errorf("%d keys: %v", s.Len(), err)
+		}
+	})
+}
+
 func TestMemoryStoreShrinks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, s := t.Context(), memoryStore(t, 0)

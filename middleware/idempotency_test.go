@@ -3,7 +3,6 @@ package middleware_test
 import (
 	"context"
 	"errors"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -166,67 +165,6 @@ func TestIdempotencyDoesNotMarkWhatIsStillToBePublished(t *testing.T) {
 		if err != nil || len(out) != 1 {
 			t.Errorf("got %v, %v", out, err)
 		}
-	}
-}
-
-// brokenStore fails in the methods named.
-type brokenStore struct {
-	middleware.IdempotencyStore
-	fails string
-	err   error
-}
-
-func (s brokenStore) Begin(ctx context.Context, key, token string, lease time.Duration) (bool, bool, error) {
-	if strings.Contains(s.fails, "begin") {
-		return false, false, s.err
-	}
-	return s.IdempotencyStore.Begin(ctx, key, token, lease)
-}
-
-func (s brokenStore) Done(ctx context.Context, key, token string, keep time.Duration) error {
-	if strings.Contains(s.fails, "done") {
-		return s.err
-	}
-	return s.IdempotencyStore.Done(ctx, key, token, keep)
-}
-
-func (s brokenStore) Abort(ctx context.Context, key, token string) error {
-	if strings.Contains(s.fails, "abort") {
-		return s.err
-	}
-	return s.IdempotencyStore.Abort(ctx, key, token)
-}
-
-func TestIdempotencyOnABrokenStore(t *testing.T) {
-	down := errors.New("store is down")
-	for name, c := range map[string]struct {
-		fails   string
-		store   error
-		handler error
-		runs    int
-		want    func(error) bool
-	}{
-		"begin":               {"begin", down, nil, 0, func(err error) bool { return errors.Is(err, down) }},
-		"begin, to discard":   {"begin", events.Discard(down), nil, 0, func(err error) bool { return err != nil && !events.IsDiscard(err) }},
-		"done":                {"done", down, nil, 1, func(err error) bool { return errors.Is(err, down) }},
-		"done, to discard":    {"done", events.Discard(down), nil, 1, func(err error) bool { return err != nil && !events.IsDiscard(err) }},
-		"done and abort":      {"done abort", down, nil, 1, func(err error) bool { return errors.Is(err, down) }},
-		"abort":               {"abort", down, errBoom, 1, func(err error) bool { return errors.Is(err, errBoom) && strings.Contains(err.Error(), "down") }},
-		"abort, to discard":   {"abort", events.Discard(down), errBoom, 1, func(err error) bool { return errors.Is(err, errBoom) && !events.IsDiscard(err) }},
-		"abort, of permanent": {"abort", events.Discard(down), events.Permanent(errBoom), 1, events.IsPermanent},
-	} {
-		store := brokenStore{memoryStore(t, 0), c.fails, c.store}
-		h := &handler{errs: []error{c.handler}}
-		if _, err := idempotency(t, middleware.IdempotencyConfig{Store: store})(h.handle)(newMessage("1")); !c.want(err) || h.runs != c.runs {
-			t.Errorf("%s: got %v after %d runs, want %d", name, err, h.runs, c.runs)
-		}
-	}
-	// A mark that could not be set does not block the next attempt.
-	store := memoryStore(t, 0)
-	h := &handler{}
-	_, _ = idempotency(t, middleware.IdempotencyConfig{Store: brokenStore{store, "done", down}})(h.handle)(newMessage("1"))
-	if _, err := idempotency(t, middleware.IdempotencyConfig{Store: store})(h.handle)(newMessage("1")); err != nil || h.runs != 2 {
-		t.Errorf("got %v after %d runs", err, h.runs)
 	}
 }
 

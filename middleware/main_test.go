@@ -24,7 +24,7 @@ var (
 	full    = transport.Capabilities{DeadLetter: true, Attempts: true}
 )
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

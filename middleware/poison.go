@@ -7,6 +7,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/logistically/events"
+	"github.com/logistically/events/internal/nilcheck"
 	"github.com/logistically/events/transport"
 )
 
@@ -57,6 +58,9 @@ type PoisonConfig struct {
 func PoisonQueue(cfg PoisonConfig) (message.HandlerMiddleware, error) {
 	if cfg.Publisher == nil && cfg.Topic != "" {
 		return nil, configError("PoisonConfig.Publisher", nil, "is nil though Topic is set", "set both, or neither if the transport has dead letters")
+	}
+	if cfg.Publisher != nil && nilcheck.IsNil(cfg.Publisher) {
+		return nil, configError("PoisonConfig.Publisher", cfg.Publisher, "is a nil pointer", "look at the error of its constructor, or leave it out if the transport has dead letters")
 	}
 	if cfg.Publisher != nil && cfg.Topic == "" {
 		return nil, configError("PoisonConfig.Topic", cfg.Topic, "is empty though Publisher is set", "name the topic, such as transport.DeadLetterTopic's")

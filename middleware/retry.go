@@ -140,7 +140,10 @@ func (c *RetryConfig) handle(msg *message.Message, next message.HandlerFunc) ([]
 		}
 		wait, asked := events.RetryDelay(err)
 		if !asked {
-			wait = min(schedule.NextBackOff(), c.MaxInterval)
+			wait = schedule.NextBackOff()
+			if wait < 0 || wait > c.MaxInterval { // With Jitter a long interval overflows.
+				wait = c.MaxInterval
+			}
 		}
 		if cause := pause(ctx, wait); cause != nil {
 			return nil, fmt.Errorf("%w (not tried again: %w)", counted(attempt, err), opaque(cause))

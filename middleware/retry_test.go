@@ -5,7 +5,6 @@ import (
 	"errors"
 	"math"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -129,6 +128,21 @@ func TestRetrySpreadsItsWaits(t *testing.T) {
 	})
 }
 
+func TestRetryWaitsHoweverLongTheIntervalIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for range 20 { // Jitter makes the wait longer or shorter.
+			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+			msg := newMessage("1")
+			msg.SetContext(ctx)
+			h := &handler{errs: []error{errBoom}}
+			if _, err := retry(t, middleware.RetryConfig{InitialInterval: math.MaxInt64})(h.handle)(msg); !errors.Is(err, errBoom) || h.runs != 1 {
+				t.Errorf("got %v after %d runs in an hour", err, h.runs)
+			}
+			cancel()
+		}
+	})
+}
+
 func TestRetryStopsWhenTheContextEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, cause := range []error{events.ErrReleased, transport.ErrLeaseLost, events.Discard(errors.New("must not count"))} {
@@ -209,44 +223,6 @@ func TestRetryInWatermillsRouter(t *testing.T) {
 			t.Error("nacked, though the third attempt succeeded")
 		}
 	}, newMessage("1"))
-}
-
-func TestMiddlewareInTheCanonicalOrder(t *testing.T) {
-	poison, err := middleware.PoisonQueue(middleware.PoisonConfig{})
-	must(t, err)
-	invalid := atomic.Bool{}
-	validation, err := middleware.Validation(validatorFunc(func(_ context.Context, typ string, _ []byte) error {
-		if invalid.Load() {
-			return &events.ValidationError{Type: typ}
-		}
-		return nil
-	}), middleware.ValidationConfig{})
-	must(t, err)
-	store := memoryStore(t, 0)
-	order := []message.HandlerMiddleware{
-		middleware.Tracing(middleware.TracingConfig{}), poison,
-		retry(t, middleware.RetryConfig{InitialInterval: time.Millisecond}), validation,
-		idempotency(t, middleware.IdempotencyConfig{Store: store}),
-	}
-	chain := func(h message.HandlerFunc) message.HandlerFunc {
-		for _, mw := range slices.Backward(order) {
-			h = mw(h)
-		}
-		return h
-	}
-	h := &handler{errs: []error{errBoom, errBoom, errBoom, errBoom}}
-	if _, err := chain(h.handle)(deliver(newMessage("1"), 1, full)); !events.IsPermanent(err) || !strings.Contains(err.Error(), "after 3 attempts") || h.runs != 3 {
-		t.Errorf("got %v after %d runs", err, h.runs)
-	}
-	for range 2 {
-		if _, err := chain(h.handle)(deliver(newMessage("1"), 1, full)); err != nil || h.runs != 5 {
-			t.Errorf("got %v after %d runs", err, h.runs)
-		}
-	}
-	invalid.Store(true)
-	if _, err := chain(h.handle)(deliver(newMessage("2"), 1, full)); !events.IsPermanent(err) || h.runs != 5 || store.Len() != 1 {
-		t.Errorf("got %v after %d runs", err, h.runs)
-	}
 }
 
 func TestRetryDoesNotStartAfterTheContextHasEnded(t *testing.T) {

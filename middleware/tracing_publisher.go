@@ -6,6 +6,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/logistically/events"
+	"github.com/logistically/events/internal/nilcheck"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 )
@@ -28,8 +29,8 @@ import (
 // being handled publish a Copy of it. The error of next is the span's status
 // and returned as it is. Close closes next. A nil next is a *events.ConfigError.
 func TracePublisher(next message.Publisher, cfg TracingConfig) (message.Publisher, error) {
-	if next == nil {
-		return nil, configError("TracePublisher next", nil, "is nil", "pass a message.Publisher, such as redis.NewPublisher's")
+	if nilcheck.IsNil(next) {
+		return nil, configError("TracePublisher next", next, "is nil", "pass a message.Publisher, such as redis.NewPublisher's")
 	}
 	p := &tracePublisher{next: next, tracer: cfg.tracer()}
 	p.TracingConfig = cfg

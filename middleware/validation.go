@@ -7,6 +7,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/logistically/events"
+	"github.com/logistically/events/internal/nilcheck"
 )
 
 // ValidationConfig configures [Validation].
@@ -33,8 +34,8 @@ type ValidationConfig struct {
 // Put it inside PoisonQueue and Retry, outside Idempotency. A nil validator or
 // a mode that does not exist is a *events.ConfigError.
 func Validation(v events.Validator, cfg ValidationConfig) (message.HandlerMiddleware, error) {
-	if v == nil {
-		return nil, configError("Validation validator", nil, "is nil", "pass an events.Validator, such as package validation's registry")
+	if nilcheck.IsNil(v) {
+		return nil, configError("Validation validator", v, "is nil", "pass an events.Validator, such as package validation's registry")
 	}
 	if cfg.Mode < events.Strict || cfg.Mode > events.Ignore {
 		return nil, configError("ValidationConfig.Mode", cfg.Mode, "is no mode", "use events.Strict, events.Warn or events.Ignore")

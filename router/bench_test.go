@@ -3,9 +3,12 @@ package router
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/logistically/events"
+	"github.com/logistically/events/internal/measure"
 	"github.com/logistically/events/transport"
 )
 
@@ -56,27 +59,136 @@ func BenchmarkRun(b *testing.B) {
 	}
 }
 
+// BenchmarkTablePublish is one call with messages for two transports.
 func BenchmarkTablePublish(b *testing.B) {
-	pub := discard{}
-	table := newTable(b, map[string]message.Publisher{"main": pub, "other": pub},
-		Route{Pattern: "user.*", Transport: "other", Prefix: "u:"}, Route{Pattern: "pay.*", Transport: "main", Priority: PriorityHigh})
 	for _, n := range []int{1, 100} {
-		messages := make([]*message.Message, n)
-		for i := range messages {
-			messages[i] = typed("1", []string{"user.created", "order.placed"}[i%2])
-		}
-		b.Run(fmt.Sprintf("messages=%d", n), func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				if err := table.Publish("in", messages...); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
+		b.Run(fmt.Sprintf("messages=%d", n), func(b *testing.B) { measure.Benchmark(b, publishThrough(b, n)) })
 	}
+}
+
+func publishThrough(tb testing.TB, n int) measure.Operation {
+	pub := discard{}
+	table := newTable(tb, map[string]message.Publisher{"main": pub, "other": pub},
+		Route{Pattern: "user.*", Transport: "other", Prefix: "u:"}, Route{Pattern: "pay.*", Transport: "main", Priority: PriorityHigh})
+	messages := make([]*message.Message, n)
+	for i := range messages {
+		messages[i] = typed("1", []string{"user.created", "order.placed"}[i%2])
+	}
+	return func() error { return table.Publish("in", messages...) }
 }
 
 type discard struct{}
 
 func (discard) Publish(string, ...*message.Message) error { return nil }
 func (discard) Close() error                              { return nil }
+
+// cycle returns 64 event types in turn, spread evenly over those of n services.
+func cycle(n int) func() string {
+	var types [64]string
+	for i := range types {
+		types[i] = fmt.Sprintf("service%d.entity.created", i*n/len(types))
+	}
+	at := 0
+	return func() string {
+		at++
+		return types[at%len(types)]
+	}
+}
+
+// ofServices are n patterns, one for each service.
+func ofServices(n int, rest string) []string {
+	patterns := make([]string, n)
+	for i := range patterns {
+		patterns[i] = fmt.Sprintf("service%d.%s", i, rest)
+	}
+	return patterns
+}
+
+func find(tb testing.TB, patterns []string, next func() string, found bool) measure.Operation {
+	d := &dispatcher{exact: map[string]*handler{}}
+	for _, text := range patterns {
+		d.add(&handler{pattern: parsed(tb, text)})
+	}
+	return func() error {
+		if eventType := next(); (d.find(eventType) != nil) != found {
+			return fmt.Errorf("%s: found %v, want %v", eventType, !found, found)
+		}
+		return nil
+	}
+}
+
+func always(eventType string) func() string { return func() string { return eventType } }
+
+// BenchmarkDispatch finds an inbound event's handler among n.
+func BenchmarkDispatch(b *testing.B) {
+	for _, n := range []int{1, 10, 1000, 10_000} {
+		b.Run(fmt.Sprintf("exact=%d", n), func(b *testing.B) {
+			measure.Benchmark(b, find(b, ofServices(n, "entity.created"), cycle(n), true))
+		})
+	}
+	for _, n := range []int{1, 100, 1000} {
+		patterns := ofServices(n, "*.created")
+		b.Run(fmt.Sprintf("patterns=%d", n), func(b *testing.B) { measure.Benchmark(b, find(b, patterns, cycle(n), true)) })
+		b.Run(fmt.Sprintf("unmatched=%d", n), func(b *testing.B) {
+			measure.Benchmark(b, find(b, patterns, always("service0.entity.deleted"), false))
+		})
+	}
+}
+
+// routeOne publishes one message through a table of n routes.
+func routeOne(tb testing.TB, n int, next func() string) measure.Operation {
+	routes := make([]Route, n)
+	for i, text := range ofServices(n, "*.created") {
+		routes[i] = Route{Pattern: text, Transport: "main", Prefix: "p:"}
+	}
+	table := newTable(tb, map[string]message.Publisher{"main": discard{}}, routes...)
+	msg := typed("1", "")
+	return func() error {
+		msg.Metadata[events.MetadataType] = next()
+		return table.Publish("in", msg)
+	}
+}
+
+// BenchmarkTableRoutes finds an outbound event's route among n, which are tried
+// in order: unmatched events are the worst case.
+func BenchmarkTableRoutes(b *testing.B) {
+	for _, n := range []int{1, 100, 1000} {
+		b.Run(fmt.Sprintf("patterns=%d", n), func(b *testing.B) { measure.Benchmark(b, routeOne(b, n, cycle(n))) })
+		b.Run(fmt.Sprintf("unmatched=%d", n), func(b *testing.B) {
+			measure.Benchmark(b, routeOne(b, n, always("service0.entity.deleted")))
+		})
+	}
+}
+
+func passThrough(next message.HandlerFunc) message.HandlerFunc {
+	return func(msg *message.Message) ([]*message.Message, error) { return next(msg) }
+}
+
+// deliverThrough takes one delivery through a lane, from the queue to the outcome.
+func deliverThrough(tb testing.TB, middlewares int) measure.Operation {
+	f := newFake()
+	r := newRouter(tb, f)
+	r.Use(slices.Repeat([]message.HandlerMiddleware{passThrough}, middlewares)...)
+	must(tb, r.HandleMessage("service.entity.created", nothing))
+	must(tb, r.start())
+	s := newSession(r, f)
+	s.stopping = tb.Context()
+	d := delivery("service.entity.created")
+	lease, end := context.WithCancelCause(tb.Context())
+	tb.Cleanup(func() { end(nil) })
+	return func() error {
+		d.Message.SetContext(lease)
+		s.lanes[0].handle(d)
+		if o := <-s.outcomes; o.Settlement != transport.Ack {
+			return o.Cause
+		}
+		return nil
+	}
+}
+
+// BenchmarkDeliver is what a lane does for one delivery.
+func BenchmarkDeliver(b *testing.B) {
+	for _, n := range []int{0, 1, 5} {
+		b.Run(fmt.Sprintf("middlewares=%d", n), func(b *testing.B) { measure.Benchmark(b, deliverThrough(b, n)) })
+	}
+}

@@ -1,7 +1,9 @@
 package router
 
 import (
-	"runtime/debug"
+	"errors"
+	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -25,30 +27,25 @@ type handler struct {
 
 // compile builds the chain: the router's middleware is outermost, then that of
 // the groups from the outside in, then the handler's own.
-func (h *handler) compile() {
+func (h *handler) compile() error {
 	layers := h.mw
 	for g := h.group; g != nil; g = g.parent {
 		layers = append(g.mw[:len(g.mw):len(g.mw)], layers...)
 	}
 	h.chain = recovering(h.fn)
-	for i := len(layers) - 1; i >= 0; i-- {
-		h.chain = layers[i](h.chain)
+	for i, layer := range slices.Backward(layers) {
+		var outer message.HandlerFunc
+		err := protect(func() error { outer = layer(h.chain); return nil })
+		if err == nil && outer == nil {
+			err = errors.New("it returned a nil handler")
+		}
+		if err != nil {
+			return fmt.Errorf("router: build middleware %d of %d, counted from the outside, around handler %q: %w", i+1, len(layers), h.pattern.text, err)
+		}
+		h.chain = recovering(outer)
 	}
+	return nil
 }
-
-// recovering turns a panic of fn into an error, before any middleware sees it.
-func recovering(fn message.HandlerFunc) message.HandlerFunc {
-	return func(msg *message.Message) (produced []*message.Message, err error) {
-		defer func() {
-			if v := recover(); v != nil {
-				produced, err = nil, panicError(v)
-			}
-		}()
-		return fn(msg)
-	}
-}
-
-func panicError(v any) error { return &events.PanicError{Value: v, Stack: debug.Stack()} }
 
 // dispatcher finds the handler of an event type. Its cost depends on the
 // number of segments, not on the number of handlers. It is not changed once

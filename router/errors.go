@@ -15,7 +15,8 @@ var ErrRunTwice = errors.New("router: Run was called before: make a new Router t
 var (
 	// errGoexit stands for the result of a handler that ended its goroutine,
 	// as testing.T.FailNow does.
-	errGoexit = errors.New("router: the handler called runtime.Goexit (does it call t.Fatal?)")
+	errGoexit     = errors.New("router: the handler called runtime.Goexit (does it call t.Fatal?)")
+	errNilContext = errors.New("router: Run: the context is nil: pass one that ends when the router is to stop")
 	// errNoPublisher is Watermill's message.ErrOutputInNoPublisherHandler with a remedy.
 	errNoPublisher = errors.New("router: a handler without a publisher returned messages: register it by HandleAndPublish")
 )

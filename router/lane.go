@@ -2,6 +2,7 @@ package router
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -87,17 +88,12 @@ func (l *lane) unhandled(eventType, topic string, h *handler) error {
 }
 
 // execute runs the chain and publishes what it produced.
-func (w *work) execute() (err error) {
-	defer func() {
-		if v := recover(); v != nil { // A middleware's, or the publisher's.
-			err = panicError(v)
-		}
-	}()
+func (w *work) execute() error {
 	produced, err := w.handler.chain(w.delivery.Message)
 	if err != nil {
 		return err
 	}
-	return w.publish(produced)
+	return protect(func() error { return w.publish(produced) })
 }
 
 // finish ends the work's context and concludes it, unless Run has given it up.
@@ -110,7 +106,7 @@ func (l *lane) finish(w *work, err error) {
 	w.cancel(nil)
 	if retired {
 		l.counts.unsettled.Add(1)
-		l.log.Warn("a handler returned after Run: its delivery is not settled and will be delivered again", attrs(w.delivery, w.handler.pattern.text, err)...)
+		l.say(slog.LevelWarn, "a handler returned after Run: its delivery is not settled and will be delivered again", w.delivery, result{err: err, by: w.handler.pattern.text})
 		return
 	}
 	l.conclude(w.delivery, result{err: err, cause: cause, by: w.handler.pattern.text})
@@ -118,7 +114,13 @@ func (l *lane) finish(w *work, err error) {
 
 // conclude decides about a delivery and sends it to the settler.
 func (l *lane) conclude(d *transport.Delivery, res result) {
-	v := decide(d, l.can, res, l.delay)
+	var v verdict
+	if err := protect(func() error { v = decide(d, l.can, res, l.delay); return nil }); err != nil {
+		// To decide, errors are asked what they are, and a nil pointer that was
+		// returned as an error may panic then.
+		res = result{err: fmt.Errorf("router: a method of the handler's error, a %T, panics: %w", res.err, err), by: res.by}
+		v = decide(d, l.can, res, l.delay)
+	}
 	l.report(v, d, res)
 	l.decided()
 	if v.drop {
@@ -149,25 +151,32 @@ func (l *lane) delay(attempt int) (after time.Duration) {
 }
 
 func (l *lane) report(v verdict, d *transport.Delivery, res result) {
-	say := func(level slog.Level, text string, more ...any) {
-		l.log.Log(context.Background(), level, text, append(attrs(d, res.by, res.err), more...)...)
-	}
 	switch {
 	case v.drop:
-		say(slog.LevelWarn, "lease lost: another consumer has the delivery")
+		l.say(slog.LevelWarn, "lease lost: another consumer has the delivery", d, res)
 	case v.reduced:
-		say(slog.LevelError, "no retry will mend this, but the transport has no dead letters: use a poison queue middleware", "retry_after", v.outcome.After)
+		l.say(slog.LevelError, "no retry will mend this, but the transport has no dead letters: use a poison queue middleware", d, res, "retry_after", v.outcome.After)
 	case v.outcome.Settlement == transport.DeadLetter:
-		say(slog.LevelError, "given up: goes to the dead letters")
+		l.say(slog.LevelError, "given up: goes to the dead letters", d, res)
 	case v.outcome.Settlement == transport.Retry:
-		say(slog.LevelWarn, "attempt failed: will be retried", "retry_after", v.outcome.After)
+		l.say(slog.LevelWarn, "attempt failed: will be retried", d, res, "retry_after", v.outcome.After)
 	}
 }
 
-func attrs(d *transport.Delivery, by string, err error) []any {
-	return []any{
-		"handler", by, "type", typeOf(d.Message, d.Topic), "event", d.Message.UUID,
-		"topic", d.Topic, "id", d.ID, "attempt", d.Attempt, "error", err,
+// say logs what became of a delivery. If the log handler panics, perhaps because
+// the error it shows does, it gets the panic in place of that error.
+func (l *lane) say(level slog.Level, text string, d *transport.Delivery, res result, more ...any) {
+	log := func(err error) error {
+		return protect(func() error {
+			l.log.Log(context.Background(), level, text, append([]any{
+				"handler", res.by, "type", typeOf(d.Message, d.Topic), "event", d.Message.UUID,
+				"topic", d.Topic, "id", d.ID, "attempt", d.Attempt, "error", err,
+			}, more...)...)
+			return nil
+		})
+	}
+	if p := log(res.err); p != nil {
+		_ = log(p) // A log handler that fails again is beyond help.
 	}
 }
 

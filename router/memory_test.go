@@ -11,6 +11,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/logistically/events"
+	"github.com/logistically/events/middleware"
 	"github.com/logistically/events/router"
 	"github.com/logistically/events/transport"
 	"github.com/logistically/events/transport/memory"
@@ -82,6 +83,55 @@ func TestOverMemoryRetriesFollowTheScheduleAndEndInTheDeadLetters(t *testing.T) 
 		}
 		if n := broker.Unsettled("order-events", "g"); n != 0 {
 			t.Errorf("%d messages are unsettled", n)
+		}
+	})
+}
+
+type panickingValidator struct{ runs int }
+
+func (v *panickingValidator) Validate(context.Context, string, []byte) error {
+	v.runs++
+	panic("ouch")
+}
+func (*panickingValidator) Schema(string) ([]byte, bool) { return nil, false }
+
+func TestOverMemoryAValidatorThatPanicsIsRetriedAndThenADeadLetter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		broker, pub, sub := onMemory(t)
+		r, err := router.New(router.Config{Subscriber: sub, Topics: []string{"order-events"}, Logger: quiet})
+		if err != nil {
+			t.Fatal(err)
+		}
+		validator := &panickingValidator{}
+		poisonQueue, err := middleware.PoisonQueue(middleware.PoisonConfig{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		retry, err := middleware.Retry(middleware.RetryConfig{MaxAttempts: 3})
+		if err != nil {
+			t.Fatal(err)
+		}
+		validation, err := middleware.Validation(validator, middleware.ValidationConfig{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Use(poisonQueue, retry, validation)
+		if err := r.HandleMessage("order.placed", func(*message.Message) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+		msg := message.NewMessage("1", []byte("{}"))
+		msg.Metadata[events.MetadataType] = "order.placed"
+		if err := pub.Publish("order-events", msg); err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithTimeout(t.Context(), time.Hour)
+		defer stop()
+		if err := r.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		letters := broker.Messages(transport.DeadLetterTopic("order-events"))
+		if s := r.Stats(); validator.runs != 3 || s.DeadLettered != 1 || len(letters) != 1 {
+			t.Fatalf("%d runs, %+v, %d dead letters", validator.runs, s, len(letters))
 		}
 	})
 }

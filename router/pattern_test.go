@@ -1,10 +1,7 @@
 package router
 
 import (
-	"fmt"
 	"testing"
-
-	"github.com/ThreeDotsLabs/watermill/message"
 )
 
 func parsed(t testing.TB, text string) pattern {
@@ -161,29 +158,4 @@ func FuzzDispatchAgreesWithMatch(f *testing.F) {
 			t.Errorf("%q, %q on %q: found %v, want %v", one, two, eventType, got, want)
 		}
 	})
-}
-
-func BenchmarkDispatch(b *testing.B) {
-	none := func(*message.Message) ([]*message.Message, error) { return nil, nil }
-	for _, n := range []int{1, 100, 10000} {
-		d := dispatcher{exact: map[string]*handler{}}
-		for i := range n {
-			d.add(&handler{pattern: parsed(b, fmt.Sprintf("service%d.entity.created", i)), fn: none})
-		}
-		b.Run(fmt.Sprintf("exact=%d", n), func(b *testing.B) { benchFind(b, &d, fmt.Sprintf("service%d.entity.created", n/2)) })
-	}
-	d := dispatcher{exact: map[string]*handler{}}
-	for i := range 1000 {
-		d.add(&handler{pattern: parsed(b, fmt.Sprintf("service%d.*.created", i)), fn: none})
-	}
-	b.Run("patterns=1000", func(b *testing.B) { benchFind(b, &d, "service500.entity.created") })
-}
-
-func benchFind(b *testing.B, d *dispatcher, eventType string) {
-	b.ReportAllocs()
-	for b.Loop() {
-		if d.find(eventType) == nil {
-			b.Fatal("not found")
-		}
-	}
 }

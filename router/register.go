@@ -2,9 +2,11 @@ package router
 
 import (
 	"context"
+	"slices"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/logistically/events"
+	"github.com/logistically/events/internal/nilcheck"
 )
 
 // Registrar takes handlers: a [*Router], or a [*Group] of handlers that share
@@ -95,7 +97,8 @@ func (r *Router) Group(mw ...message.HandlerMiddleware) *Group { return r.root.G
 func (r *Router) group() *Group { return r.root }
 
 // Use adds middleware around all handlers, those registered already included.
-// The first one added is the outermost. Middleware does not see events for
+// The first one added is the outermost. What panics inside a middleware, be it
+// another one, is a *events.PanicError to it. Middleware does not see events for
 // which there is no handler. A nil middleware makes Run refuse to start; a call
 // after Run has started changes nothing and is logged as an error.
 func (r *Router) Use(mw ...message.HandlerMiddleware) {
@@ -120,8 +123,8 @@ func (g *Group) HandleMessage(pattern string, fn message.NoPublishHandlerFunc, m
 // HandleAndPublish implements [Registrar].
 func (g *Group) HandleAndPublish(pattern string, fn message.HandlerFunc, pub message.Publisher, topic string, mw ...message.HandlerMiddleware) error {
 	const name = "HandleAndPublish"
-	if pub == nil {
-		return g.router.refuse(configError(name+" pub", nil, "is nil", "pass a publisher, or use HandleMessage"))
+	if nilcheck.IsNil(pub) {
+		return g.router.refuse(configError(name+" pub", pub, "is nil", "pass a publisher, or use HandleMessage"))
 	}
 	if topic == "" {
 		return g.router.refuse(configError(name+" topic", topic, "is empty", "name the topic to publish to"))
@@ -140,7 +143,7 @@ func (g *Group) Group(mw ...message.HandlerMiddleware) *Group {
 		_ = g.router.refuse(err) // Run returns it; Group itself cannot.
 		mw = nil
 	}
-	return &Group{router: g.router, parent: g, mw: mw}
+	return &Group{router: g.router, parent: g, mw: slices.Clone(mw)}
 }
 
 func (g *Group) group() *Group { return g }
@@ -157,6 +160,7 @@ func (r *Router) add(name, text string, h *handler) error {
 	if h.fn == nil {
 		return r.refuse(configError(name+" fn", nil, "is nil", "pass a handler function"))
 	}
+	h.mw = slices.Clone(h.mw) // The caller may use its slice again.
 	if err := checkMiddleware(name, h.mw); err != nil {
 		return r.refuse(err)
 	}

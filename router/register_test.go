@@ -3,6 +3,7 @@ package router
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -19,6 +20,10 @@ func nothing(*message.Message) error { return nil }
 func TestNewRefusesConfig(t *testing.T) {
 	for name, change := range map[string]func(*Config){
 		"no subscriber":     func(c *Config) { c.Subscriber = nil },
+		"a nil pointer":     func(c *Config) { c.Subscriber = (*fake)(nil) },
+		"a nil codec":       func(c *Config) { c.Codec = (*nilCodec)(nil) },
+		"too many lanes":    func(c *Config) { c.Concurrency = math.MaxInt },
+		"too much prefetch": func(c *Config) { c.Prefetch = math.MaxInt },
 		"no topics":         func(c *Config) { c.Topics = nil },
 		"an empty topic":    func(c *Config) { c.Topics = []string{""} },
 		"a repeated topic":  func(c *Config) { c.Topics = []string{"a", "b", "a"} },
@@ -36,6 +41,8 @@ func TestNewRefusesConfig(t *testing.T) {
 	}
 }
 
+type nilCodec struct{ events.Codec }
+
 func TestRegistrationIsRefusedAndRunDoesNotStart(t *testing.T) {
 	typed := func(context.Context, events.Event[int]) error { return nil }
 	for name, register := range map[string]func(r *Router) error{
@@ -43,6 +50,9 @@ func TestRegistrationIsRefusedAndRunDoesNotStart(t *testing.T) {
 		"nil handler":       func(r *Router) error { return r.HandleMessage("a", nil) },
 		"nil publisher": func(r *Router) error {
 			return r.HandleAndPublish("a", message.PassthroughHandler, nil, "t")
+		},
+		"nil pointer as publisher": func(r *Router) error {
+			return r.HandleAndPublish("a", message.PassthroughHandler, (*capture)(nil), "t")
 		},
 		"no topic to publish to": func(r *Router) error {
 			return r.HandleAndPublish("a", message.PassthroughHandler, &capture{}, "")
@@ -140,50 +150,23 @@ func TestMiddlewareRunsFromTheRoutersToTheHandlersOwn(t *testing.T) {
 	})
 }
 
-func TestPanicReachesMiddlewareAsAnError(t *testing.T) {
-	bubble(t, "and is retried, or a dead letter if a middleware says so", func(t *testing.T) {
+func TestMiddlewareSlicesMayBeUsedAgain(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
 		f := newFake()
-		r := newRouter(t, f)
-		seen := 0
-		r.Use(func(next message.HandlerFunc) message.HandlerFunc {
-			return func(msg *message.Message) ([]*message.Message, error) {
-				out, err := next(msg)
-				if p, ok := errors.AsType[*events.PanicError](err); ok && len(p.Stack) > 0 {
-					seen++
-				}
-				if msg.Metadata[events.MetadataType] == "give.up" {
-					err = events.Permanent(err)
-				}
-				return out, err
-			}
-		})
-		must(t, r.Fallback(func(*message.Message) error { panic("ouch") }))
+		r := newRouter(t, f, func(c *Config) { c.Concurrency = 1 })
+		var tr trail
+		all, group, own := []message.HandlerMiddleware{tr.mw("all")}, []message.HandlerMiddleware{tr.mw("group")}, []message.HandlerMiddleware{tr.mw("own")}
+		r.Use(all...)
+		g := r.Group(group...)
+		handle(t, g, "a", nothing, own...)
+		all[0], group[0], own[0] = tr.mw("other"), tr.mw("other"), tr.mw("other")
+		handle(t, g, "b", nothing, own...)
 		stop := start(t, r)
-		f.deliver("again")
-		synctest.Wait()
-		f.deliver("give.up")
+		f.deliver("a", "b")
 		synctest.Wait()
 		must(t, stop())
-		o := f.settled()
-		if seen != 2 || len(o) != 2 || o[0].Settlement != transport.Retry || o[1].Settlement != transport.DeadLetter {
-			t.Fatalf("middleware saw %d, settled %v", seen, o)
-		}
-		if o[1].Metadata[transport.MetadataFailureHandler] != fallbackName || o[1].Metadata[transport.MetadataFailureStack] == "" {
-			t.Errorf("metadata %v", o[1].Metadata)
-		}
-	})
-	bubble(t, "and a middleware's own panic is retried too", func(t *testing.T) {
-		f := newFake()
-		r := newRouter(t, f)
-		handle(t, r, "a", nothing, func(message.HandlerFunc) message.HandlerFunc {
-			return func(*message.Message) ([]*message.Message, error) { panic("ouch") }
-		})
-		stop := start(t, r)
-		f.deliver("a")
-		synctest.Wait()
-		must(t, stop())
-		if o := only(t, f); o.Settlement != transport.Retry {
-			t.Errorf("settled by %v", o.Settlement)
+		if want := strings.Fields("all group own /own /group /all all group other /other /group /all"); !slices.Equal(tr.notes, want) {
+			t.Errorf("got  %v\nwant %v", tr.notes, want)
 		}
 	})
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/logistically/events"
+	"github.com/logistically/events/internal/nilcheck"
 )
 
 // Defaults of [Config].
@@ -47,11 +48,12 @@ type Config struct {
 	// Topics are the topics to receive from. At least one.
 	Topics []string
 	// Concurrency is how many handlers run at a time, over all topics. Zero
-	// means DefaultConcurrency, 16.
+	// means DefaultConcurrency, 16; at most 65 536.
 	Concurrency int
 	// Prefetch is how many more deliveries are held ready for them. More of it
 	// makes for larger pages and fewer round trips; less of it leaves more for
-	// other consumers of the group. Zero means as many as Concurrency.
+	// other consumers of the group. Zero means as many as Concurrency; at most
+	// 1 048 576.
 	Prefetch int
 	// DrainTimeout is how long handlers may go on after Run's context has
 	// ended. Then their contexts end with cause events.ErrReleased. Zero means
@@ -120,9 +122,16 @@ func New(cfg Config) (*Router, error) {
 	return r, nil
 }
 
+// Each handler at a time is a goroutine, and all that is held has its place in
+// two channels: what is over these limits is a mistake.
+const (
+	maxConcurrency = 1 << 20
+	maxPrefetch    = 1 << 20
+)
+
 func (c *Config) check() error {
-	if c.Subscriber == nil {
-		return configError("Config.Subscriber", nil, "is nil", "set it to a transport's subscriber, such as redis.NewSubscriber's")
+	if nilcheck.IsNil(c.Subscriber) {
+		return configError("Config.Subscriber", c.Subscriber, "is nil", "set it to a transport's subscriber, such as redis.NewSubscriber's")
 	}
 	if len(c.Topics) == 0 {
 		return configError("Config.Topics", c.Topics, "is empty", `name at least one topic, such as "user-events"`)
@@ -135,11 +144,20 @@ func (c *Config) check() error {
 	if c.Concurrency < 0 {
 		return configError("Config.Concurrency", c.Concurrency, "is negative", "set it to a number of handlers, or to 0 for 16")
 	}
+	if c.Concurrency > maxConcurrency {
+		return configError("Config.Concurrency", c.Concurrency, "is over 1048576", "set it to how many handlers are to run at a time")
+	}
 	if c.Prefetch < 0 {
 		return configError("Config.Prefetch", c.Prefetch, "is negative", "set it to a number of deliveries, or to 0 for as many as Concurrency")
 	}
+	if c.Prefetch > maxPrefetch {
+		return configError("Config.Prefetch", c.Prefetch, "is over 1048576", "set it to how many deliveries are to be held ready")
+	}
 	if c.DrainTimeout < 0 {
 		return configError("Config.DrainTimeout", c.DrainTimeout, "is negative", "set it to a duration, or to 0 for 30 s")
+	}
+	if c.Codec != nil && nilcheck.IsNil(c.Codec) {
+		return configError("Config.Codec", c.Codec, "is a nil pointer", "set it to a codec, or to nil for events.JSON")
 	}
 	if c.Unknown < DeadLetterUnknown || c.Unknown > AckUnknown {
 		return configError("Config.Unknown", c.Unknown, "is no policy", "use router.DeadLetterUnknown or router.AckUnknown")

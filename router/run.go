@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -25,10 +26,13 @@ import (
 // delivery is released without it. Outcomes that a lost server keeps from
 // being settled are given up at that moment, too.
 //
-// Run returns the errors of refused registrations at once, an error if it
-// cannot open a receiver, [ErrRunTwice] at a second call, and, drained, the
-// error of a receiver that has failed for good.
+// Run returns the errors of refused registrations at once, an error if a
+// middleware cannot be built or a receiver not be opened, [ErrRunTwice] at a
+// second call, and, drained, the error of a receiver that has failed for good.
 func (r *Router) Run(ctx context.Context) error {
+	if ctx == nil {
+		return errNilContext
+	}
 	if err := r.start(); err != nil {
 		return err
 	}
@@ -56,16 +60,23 @@ func (r *Router) start() error {
 		return err
 	}
 	for _, h := range r.all {
-		h.compile()
+		if err := h.compile(); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-func (r *Router) open() (transport.Receiver, error) {
-	if source, ok := r.cfg.Subscriber.(transport.Source); ok {
-		return source.Receiver(r.cfg.Topics...)
-	}
-	return transport.FromSubscriber(r.cfg.Subscriber, r.cfg.Topics...)
+func (r *Router) open() (receiver transport.Receiver, err error) {
+	err = protect(func() (err error) {
+		if source, ok := r.cfg.Subscriber.(transport.Source); ok {
+			receiver, err = source.Receiver(r.cfg.Topics...)
+		} else {
+			receiver, err = transport.FromSubscriber(r.cfg.Subscriber, r.cfg.Topics...)
+		}
+		return err
+	})
+	return receiver, err
 }
 
 // session is one run of a router: a receiving loop, lanes that take deliveries
@@ -132,7 +143,7 @@ func (s *session) serve(ctx context.Context) error {
 
 	deadline := time.NewTimer(s.cfg.DrainTimeout)
 	defer deadline.Stop()
-	end := time.NewTimer(s.cfg.DrainTimeout + grace(s.cfg.DrainTimeout))
+	end := time.NewTimer(withGrace(s.cfg.DrainTimeout))
 	defer end.Stop()
 	if stuck := s.drain(deadline.C, end.C, giveUp); stuck != nil {
 		err = errors.Join(err, stuck)
@@ -147,9 +158,12 @@ func (s *session) serve(ctx context.Context) error {
 	return err
 }
 
-// grace is how long after the end of their contexts handlers may take to
+// withGrace adds how long after the end of their contexts handlers may take to
 // return, and outcomes to be settled.
-func grace(drain time.Duration) time.Duration { return max(drain/10, 250*time.Millisecond) }
+func withGrace(drain time.Duration) time.Duration {
+	grace := max(drain/10, 250*time.Millisecond)
+	return drain + min(grace, math.MaxInt64-drain) // The sum must not overflow.
+}
 
 // receive fills the queue until ctx ends or the receiver fails.
 func (s *session) receive(ctx context.Context) error {
@@ -166,7 +180,11 @@ func (s *session) receive(ctx context.Context) error {
 			}
 			free = s.capacity - s.held.Load()
 		}
-		page, err := s.receiver.Receive(ctx, int(free))
+		var page []*transport.Delivery
+		err := protect(func() (err error) {
+			page, err = s.receiver.Receive(ctx, int(free))
+			return err
+		})
 		s.counts.received.Add(int64(len(page)))
 		s.held.Add(int64(len(page)))
 		for _, d := range page {

@@ -3,6 +3,7 @@ package router
 import (
 	"context"
 	"errors"
+	"math"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -172,6 +173,21 @@ func TestDrain(t *testing.T) {
 			t.Errorf("took %v with cause %v", took, cause)
 		}
 		if o := only(t, f); o.Settlement != transport.Release {
+			t.Errorf("settled by %v", o.Settlement)
+		}
+	})
+	bubble(t, "takes any time for the longest DrainTimeout", func(t *testing.T) {
+		f := newFake()
+		r := newRouter(t, f, func(c *Config) { c.DrainTimeout = math.MaxInt64 })
+		handle(t, r, "a", func(msg *message.Message) error {
+			<-time.After(1000 * time.Hour)
+			return msg.Context().Err()
+		})
+		f.deliver("a")
+		stop := start(t, r)
+		synctest.Wait()
+		must(t, stop())
+		if o := only(t, f); o.Settlement != transport.Ack {
 			t.Errorf("settled by %v", o.Settlement)
 		}
 	})

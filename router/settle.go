@@ -39,7 +39,7 @@ func (s *session) gather(batch []transport.Outcome) []transport.Outcome {
 }
 
 func (s *session) apply(ctx context.Context, batch []transport.Outcome) {
-	err := s.receiver.Settle(ctx, batch...)
+	err := protect(func() error { return s.receiver.Settle(ctx, batch...) })
 	if err == nil {
 		for _, o := range batch {
 			s.counts.settled[o.Settlement].Add(1)

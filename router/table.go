@@ -1,13 +1,13 @@
 package router
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"sync/atomic"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/logistically/events"
+	"github.com/logistically/events/internal/nilcheck"
 )
 
 // Priorities of a [Route], as events.MetadataPriority carries them.
@@ -70,8 +70,8 @@ type route struct {
 // covers its pattern.
 func NewTable(cfg TableConfig) (*Table, error) {
 	for name, pub := range cfg.Transports {
-		if pub == nil {
-			return nil, configError(fmt.Sprintf("TableConfig.Transports[%q]", name), nil, "is nil", "set it to a message.Publisher")
+		if nilcheck.IsNil(pub) {
+			return nil, configError(fmt.Sprintf("TableConfig.Transports[%q]", name), pub, "is nil", "set it to a message.Publisher")
 		}
 	}
 	if cfg.Transports[cfg.Default] == nil {
@@ -112,9 +112,12 @@ func (t *Table) Publish(topic string, messages ...*message.Message) error {
 	if t.closed.Load() {
 		return fmt.Errorf("router: publish %d messages to %q by the routing table: %w", len(messages), topic, events.ErrClosed)
 	}
+	if i := slices.Index(messages, nil); i >= 0 {
+		return fmt.Errorf("router: publish %d messages to %q by the routing table: message %d is nil, nothing is published", len(messages), topic, i+1)
+	}
 	failed := events.PublishError{Topic: topic, Total: len(messages)}
 	for _, b := range t.split(topic, messages) {
-		if err := b.publisher.Publish(b.topic, b.out...); err != nil {
+		if err := protect(func() error { return b.publisher.Publish(b.topic, b.out...) }); err != nil {
 			failed.Failed = append(failed.Failed, b.failures(err)...)
 		}
 	}
@@ -183,35 +186,14 @@ func (t *Table) route(topic string, msg *message.Message) (target, message.Publi
 	return target{t.defaultName, topic}, t.fallback, msg
 }
 
-// failures lists the caller's messages that err says have failed: those that a
-// *events.PublishError lists, or else all.
-func (b *bulk) failures(err error) []events.FailedMessage {
-	if inner, ok := errors.AsType[*events.PublishError](err); ok {
-		if failed := b.listed(inner); len(failed) > 0 {
-			return failed
+// failures lists the caller's messages that err says have failed: those that it
+// lists for sure, or else all.
+func (b *bulk) failures(err error) (failed []events.FailedMessage) {
+	errs, _ := events.FailedOf(err, b.out)
+	for i, err := range errs {
+		if err != nil {
+			failed = append(failed, events.FailedMessage{Topic: b.topic, Message: b.given[i], Err: err})
 		}
-	}
-	failed := make([]events.FailedMessage, len(b.given))
-	for i, msg := range b.given {
-		failed[i] = events.FailedMessage{Topic: b.topic, Message: msg, Err: err}
-	}
-	return failed
-}
-
-// listed returns what inner lists, with the caller's messages. It returns nil if
-// it does not know one of them: better to report too many as failed than to
-// lose one.
-func (b *bulk) listed(inner *events.PublishError) []events.FailedMessage {
-	failed := slices.Clone(inner.Failed)
-	for i, f := range failed {
-		at := slices.Index(b.out, f.Message)
-		if at < 0 && f.Message != nil { // A decorator may have published a copy.
-			at = slices.IndexFunc(b.out, func(m *message.Message) bool { return m.UUID == f.Message.UUID })
-		}
-		if at < 0 {
-			return nil
-		}
-		failed[i].Message = b.given[at]
 	}
 	return failed
 }

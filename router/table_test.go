@@ -3,6 +3,7 @@ package router
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 
@@ -81,7 +82,7 @@ func TestTableWritesPriorityIntoACopy(t *testing.T) {
 func TestTableMergesFailures(t *testing.T) {
 	broken := errors.New("broken")
 	partly := &capture{err: func(topic string, ms []*message.Message) error {
-		return errors.Join(errors.New("wrapped"), &events.PublishError{Topic: topic, Total: len(ms), Failed: []events.FailedMessage{{Topic: topic, Message: ms[1], Err: broken}}})
+		return fmt.Errorf("wrapped: %w", &events.PublishError{Topic: topic, Total: len(ms), Failed: []events.FailedMessage{{Topic: topic, Message: ms[1], Err: broken}}})
 	}}
 	wholly := &capture{err: func(string, []*message.Message) error { return broken }}
 	strange := &capture{err: func(topic string, ms []*message.Message) error {
@@ -90,29 +91,54 @@ func TestTableMergesFailures(t *testing.T) {
 	copying := &capture{err: func(topic string, ms []*message.Message) error {
 		return &events.PublishError{Topic: topic, Total: 1, Failed: []events.FailedMessage{{Topic: topic, Message: ms[1].Copy(), Err: broken}}}
 	}}
-	table := newTable(t, map[string]message.Publisher{"main": &capture{}, "partly": partly, "wholly": wholly, "strange": strange, "copying": copying},
+	joined := &capture{err: func(topic string, ms []*message.Message) error {
+		return errors.Join(&events.PublishError{Topic: topic, Total: len(ms), Failed: []events.FailedMessage{{Topic: topic, Message: ms[0], Err: broken}}}, errors.New("the second destination is down"))
+	}}
+	table := newTable(t, map[string]message.Publisher{"main": &capture{}, "partly": partly, "wholly": wholly, "strange": strange, "copying": copying, "joined": joined},
 		Route{Pattern: "a.*", Transport: "partly", Priority: PriorityLow},
 		Route{Pattern: "b.*", Transport: "wholly", Topic: "b"},
 		Route{Pattern: "c.*", Transport: "strange"},
 		Route{Pattern: "d.*", Transport: "copying"},
+		Route{Pattern: "e.*", Transport: "copying", Topic: "e"},
+		Route{Pattern: "f.*", Transport: "joined"},
 	)
 	given := []*message.Message{
 		typed("1", "a.x"), typed("2", "b.x"), typed("3", "fine"), typed("4", "a.y"), typed("5", "b.y"), typed("6", "c.x"), typed("7", "d.x"), typed("8", "d.y"),
+		typed("", "e.x"), typed("", "e.y"), // which of the two was copied nobody knows
+		typed("11", "f.x"), typed("12", "f.y"), // the joined error may be about either
 	}
 	err := table.Publish("in", given...)
 	failed, ok := errors.AsType[*events.PublishError](err)
-	if !ok || failed.Total != 8 || failed.Topic != "in" || !errors.Is(err, broken) {
+	if !ok || failed.Total != len(given) || failed.Topic != "in" || !errors.Is(err, broken) {
 		t.Fatalf("got %v", err)
 	}
 	var got []*message.Message
 	for _, f := range failed.Failed {
 		got = append(got, f.Message)
 	}
-	if want := []*message.Message{given[3], given[1], given[4], given[5], given[7]}; !slices.Equal(got, want) {
+	if want := []*message.Message{given[3], given[1], given[4], given[5], given[7], given[8], given[9], given[10], given[11]}; !slices.Equal(got, want) {
 		t.Errorf("failed %v, want %v, as they were passed", uuids(got), uuids(want))
 	}
 	if failed.Failed[1].Topic != "b" {
 		t.Errorf("topic %q, want the transport's", failed.Failed[1].Topic)
+	}
+}
+
+func TestTableRefusesNilMessagesAndSurvivesAPublisherThatPanics(t *testing.T) {
+	main := &capture{}
+	table := newTable(t, map[string]message.Publisher{"main": main, "bad": &capture{err: func(string, []*message.Message) error { panic("ouch") }}},
+		Route{Pattern: "bad", Transport: "bad"})
+	const want = `router: publish 2 messages to "in" by the routing table: message 2 is nil, nothing is published`
+	if err := table.Publish("in", typed("1", "a"), nil); err == nil || err.Error() != want || main.calls != 0 {
+		t.Errorf("got %v and %d calls", err, main.calls)
+	}
+	err := table.Publish("in", typed("1", "bad"), typed("2", "a"))
+	failed, _ := errors.AsType[*events.PublishError](err)
+	if _, ok := errors.AsType[*events.PanicError](err); !ok || failed == nil || len(failed.Failed) != 1 || failed.Failed[0].Message.UUID != "1" {
+		t.Errorf("got %v", err)
+	}
+	if got := uuids(main.got); !slices.Equal(got, []string{"2"}) {
+		t.Errorf("main got %v", got)
 	}
 }
 
@@ -131,6 +157,7 @@ func TestTableRefusesConfig(t *testing.T) {
 		"empty default":     {Transports: pubs},
 		"unknown default":   {Default: "x", Transports: pubs},
 		"nil publisher":     {Default: "main", Transports: map[string]message.Publisher{"main": &capture{}, "x": nil}},
+		"nil pointer":       {Default: "main", Transports: map[string]message.Publisher{"main": (*capture)(nil)}},
 		"no transport":      {Default: "main", Transports: pubs, Routes: []Route{{Pattern: "a"}}},
 		"unknown transport": {Default: "main", Transports: pubs, Routes: []Route{{Pattern: "a", Transport: "x"}}},
 		"bad pattern":       {Default: "main", Transports: pubs, Routes: []Route{{Pattern: "a*", Transport: "main"}}},

@@ -26,7 +26,7 @@ func (e *SettleError) Error() string {
 		return "settle: nothing failed"
 	}
 	u := e.Unsettled[0]
-	s := fmt.Sprintf("settle: %s of %s in %q: %v", u.Outcome.Settlement, u.Outcome.Delivery.Message.UUID, u.Outcome.Delivery.Topic, u.Err)
+	s := fmt.Sprintf("settle: %s of %s: %v", u.Outcome.Settlement, u.Outcome.Delivery.describe(), u.Err)
 	if n := len(e.Unsettled) - 1; n > 0 {
 		s += fmt.Sprintf(" (and %d more)", n)
 	}
@@ -40,4 +40,17 @@ func (e *SettleError) Unwrap() []error {
 		errs[i] = u.Err
 	}
 	return errs
+}
+
+// describe names a delivery in an error. It may be anything, as the error may be
+// about that.
+func (d *Delivery) describe() string {
+	switch {
+	case d == nil:
+		return "no delivery"
+	case d.Message == nil:
+		return fmt.Sprintf("%s, without a message, in %q", d.ID, d.Topic)
+	default:
+		return fmt.Sprintf("%s in %q", d.Message.UUID, d.Topic)
+	}
 }

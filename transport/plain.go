@@ -2,7 +2,6 @@ package transport
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/logistically/events"
+	"github.com/logistically/events/internal/nilcheck"
 )
 
 // FromSubscriber returns a [Receiver] over any Watermill subscriber, so that
@@ -32,11 +32,12 @@ import (
 // Close nacks what is not settled, ends the subscriptions by their context and
 // leaves the subscriber open, which is its owner's to close. When the
 // subscriber itself ends all subscriptions, Receive returns an error that wraps
-// events.ErrClosed.
+// events.ErrClosed. It returns an error, too, once the subscriber has handed over
+// a nil message, which nobody can settle.
 func FromSubscriber(sub message.Subscriber, topics ...string) (Receiver, error) {
 	const field = "transport.FromSubscriber "
-	if sub == nil {
-		return nil, &events.ConfigError{Field: field + "sub", Problem: "is nil", Remedy: "pass a message.Subscriber"}
+	if nilcheck.IsNil(sub) {
+		return nil, &events.ConfigError{Field: field + "sub", Value: sub, Problem: "is nil", Remedy: "pass a message.Subscriber"}
 	}
 	if len(topics) == 0 {
 		return nil, &events.ConfigError{Field: field + "topics", Value: topics, Problem: "are none", Remedy: "name at least one topic"}
@@ -77,12 +78,11 @@ type plainReceiver struct {
 	mu      sync.Mutex
 	inputs  []<-chan *message.Message // by topic; nil when the subscriber has ended it
 	first   int                       // the topic to ask first, so that none starves
+	broken  error                     // what the subscriber has done against its contract
 	shut    bool
 	open    map[*Delivery]struct{}    // handed over, not settled
 	waiting map[*Delivery]*time.Timer // to be nacked later
 }
-
-var errSubscriptionsEnded = errors.New("the subscriber has ended its subscriptions")
 
 func (r *plainReceiver) Capabilities() Capabilities { return Capabilities{} }
 
@@ -114,16 +114,18 @@ func (r *plainReceiver) collect(page []*Delivery, limit int) ([]*Delivery, error
 	if r.shut {
 		return page, fmt.Errorf("transport: receive: %w", events.ErrClosed)
 	}
+	if r.broken != nil {
+		return page, r.broken
+	}
 	live := 0
 	for n := range r.inputs {
 		i := (r.first + n) % len(r.inputs)
 		for more := true; more && len(page) < limit; {
 			select {
 			case msg, ok := <-r.inputs[i]:
-				if more = ok; ok {
-					page = append(page, r.track(i, msg))
-				} else {
-					r.inputs[i] = nil
+				d := r.take(i, msg, ok)
+				if more = d != nil; more {
+					page = append(page, d)
 				}
 			default:
 				more = false
@@ -134,14 +136,19 @@ func (r *plainReceiver) collect(page []*Delivery, limit int) ([]*Delivery, error
 		}
 	}
 	r.first = (r.first + 1) % len(r.inputs)
-	if live == 0 && len(page) == 0 {
-		return nil, fmt.Errorf("transport: receive: %w: %w", errSubscriptionsEnded, events.ErrClosed)
+	switch {
+	case len(page) > 0:
+		return page, nil
+	case r.broken != nil:
+		return nil, r.broken
+	case live == 0:
+		return nil, fmt.Errorf("transport: receive: the subscriber has ended its subscriptions: %w", events.ErrClosed)
 	}
-	return page, nil
+	return nil, nil
 }
 
 // wait blocks until one message is there. It returns neither a delivery nor an
-// error when a subscription has ended.
+// error when Receive has to look what happened: a subscription has ended, say.
 func (r *plainReceiver) wait(ctx context.Context) (*Delivery, error) {
 	r.mu.Lock()
 	inputs := slices.Clone(r.inputs)
@@ -154,20 +161,32 @@ func (r *plainReceiver) wait(ctx context.Context) (*Delivery, error) {
 		reflect.SelectCase{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(ctx.Done())},
 		reflect.SelectCase{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(r.closed)})
 	i, value, ok := reflect.Select(cases)
-	if i >= len(inputs) || !ok {
+	if i >= len(inputs) {
 		return nil, nil // Receive finds out which of them it was.
 	}
 	msg := value.Interface().(*message.Message) // The channel's type says so.
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.shut {
+	if r.shut && msg != nil {
 		msg.Nack()
 		return nil, fmt.Errorf("transport: receive: %w", events.ErrClosed)
 	}
-	return r.track(i, msg), nil
+	return r.take(i, msg, ok), nil
 }
 
-func (r *plainReceiver) track(topic int, msg *message.Message) *Delivery {
+// take makes a delivery of what came from a subscription, or notes that there
+// is none. It needs r.mu.
+func (r *plainReceiver) take(topic int, msg *message.Message, ok bool) *Delivery {
+	switch {
+	case !ok:
+		r.inputs[topic] = nil
+		return nil
+	case msg == nil:
+		// An error, and not passed over: a subscriber that reads from a closed
+		// channel hands over nothing else, as fast as it can.
+		r.broken = fmt.Errorf("transport: receive: the subscriber handed over a nil message on %q: mend the subscriber", r.topics[topic])
+		return nil
+	}
 	d := &Delivery{Message: msg, Topic: r.topics[topic], ID: msg.UUID, Attempt: 1}
 	r.open[d] = struct{}{}
 	return d

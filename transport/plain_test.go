@@ -218,9 +218,32 @@ func TestFromSubscriberReceiveEnds(t *testing.T) {
 	})
 }
 
+func TestFromSubscriberReceiveFailsAfterANilMessage(t *testing.T) {
+	for name, before := range map[string][]string{"at once": nil, "after what came before": {"1"}} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newPlain("a")
+			r := fromPlain(t, s, "a")
+			s.send("a", before...)
+			if before == nil { // Receive waits for it already.
+				time.AfterFunc(time.Second, func() { s.topics["a"] <- nil })
+			} else {
+				s.topics["a"] <- nil
+				receive(t, r, 5)
+			}
+			_, err := r.Receive(t.Context(), 5)
+			const want = `transport: receive: the subscriber handed over a nil message on "a": mend the subscriber`
+			if err == nil || err.Error() != want {
+				t.Errorf("%s: got %v", name, err)
+			}
+			must(t, r.Close())
+		})
+	}
+}
+
 func TestFromSubscriberRefuses(t *testing.T) {
 	for name, make := range map[string]func() (transport.Receiver, error){
 		"no subscriber":    func() (transport.Receiver, error) { return transport.FromSubscriber(nil, "a") },
+		"a nil pointer":    func() (transport.Receiver, error) { return transport.FromSubscriber((*plainSubscriber)(nil), "a") },
 		"no topics":        func() (transport.Receiver, error) { return transport.FromSubscriber(newPlain()) },
 		"an empty topic":   func() (transport.Receiver, error) { return transport.FromSubscriber(newPlain(), "") },
 		"a repeated topic": func() (transport.Receiver, error) { return transport.FromSubscriber(newPlain(), "a", "a") },

@@ -8,6 +8,8 @@ package transport
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -16,8 +18,10 @@ import (
 // Source is a subscriber that can hand over deliveries in bulk. The router
 // prefers it to message.Subscriber.
 type Source interface {
-	// Receiver opens a receiver on the given topics, at least one. Topics and
-	// groups that do not exist yet are created.
+	// Receiver opens a receiver on the given topics. Topics and groups that do
+	// not exist yet are created. It returns an error that wraps an
+	// *events.ConfigError for topics that CheckTopics refuses, and one that wraps
+	// events.ErrClosed after the subscriber's Close.
 	Receiver(topics ...string) (Receiver, error)
 }
 
@@ -41,7 +45,8 @@ type Receiver interface {
 	// can. Passing faults are retried until ctx ends. Its error, if any, is a
 	// *SettleError that lists what is not settled: those deliveries stay
 	// pending and are delivered again, to anyone, once their lease has run out.
-	// A delivery may be settled once; settling one whose lease is lost is no
+	// An outcome that [Outcome.Check] refuses is one of them; the others of its
+	// call are applied all the same. A delivery may be settled once; settling one whose lease is lost is no
 	// error and changes nothing.
 	Settle(ctx context.Context, outcomes ...Outcome) error
 
@@ -68,8 +73,17 @@ type Delivery struct {
 	Message *message.Message
 	Topic   string    // as it was passed to Receiver
 	ID      string    // the transport's own id of the entry
-	Attempt int       // 1 at the first delivery; a release is not counted
 	Stored  time.Time // when the transport first stored the message; zero if unknown
+
+	// Attempt is 1 at the first delivery, and one more after each Retry and each
+	// lost lease. A transport that reads ahead counts a lease that was lost
+	// before the message was handed over too, as it cannot know: after crashes,
+	// handlers may have seen a message less often than Attempt says. A release,
+	// that of Close included, is not counted.
+	Attempt int
+
+	// Receipt is the transport's own: by it Settle knows what it handed over.
+	Receipt any
 }
 
 // Settlement is what becomes of a delivery.
@@ -108,6 +122,18 @@ type Outcome struct {
 	After      time.Duration    // Retry: how long to wait; at least 0
 	Cause      error            // Retry, DeadLetter: why
 	Metadata   message.Metadata // DeadLetter: added to the stored message's
+}
+
+// Check returns an error if o is nothing that a receiver can apply: if it is of
+// no delivery, or its settlement is none of the four.
+func (o Outcome) Check() error {
+	switch {
+	case o.Delivery == nil || o.Delivery.Message == nil:
+		return errors.New("the outcome is of no delivery: make outcomes with the methods of a Delivery that was received")
+	case o.Settlement < Ack || o.Settlement > Release:
+		return fmt.Errorf("settlement %d is none of Ack, Retry, DeadLetter and Release: make outcomes with the methods of Delivery", o.Settlement)
+	}
+	return nil
 }
 
 // Ack returns the outcome that the message was handled.

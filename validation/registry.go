@@ -4,11 +4,11 @@
 package validation
 
 import (
-	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"runtime/debug"
 	"slices"
 	"sync"
 
@@ -46,9 +46,10 @@ type Registry struct {
 // checks is what was added for one type. It is replaced, never changed, so that
 // validating needs the lock only to look it up.
 type checks struct {
-	schema *jsonschema.Schema
-	source []byte
-	funcs  []namedFunc
+	schema   *jsonschema.Schema
+	opposite *jsonschema.Schema // accepts what schema does not
+	source   []byte
+	funcs    []namedFunc
 }
 
 type namedFunc struct {
@@ -67,8 +68,8 @@ func NewRegistry(cfg Config) (*Registry, error) {
 }
 
 // AddFunc adds a check of an event type. Its error becomes a finding whose rule
-// is name; an error that is an *events.ValidationError keeps its own findings. An
-// error that wraps ErrUnavailable means that the check could not be done.
+// is name; an error that is an *events.ValidationError keeps its own findings, if
+// it has any. An error that wraps ErrUnavailable means that the check could not be done.
 func (r *Registry) AddFunc(eventType, name string, fn func(ctx context.Context, body []byte) error) error {
 	if err := events.CheckType(eventType); err != nil {
 		return err
@@ -76,11 +77,12 @@ func (r *Registry) AddFunc(eventType, name string, fn func(ctx context.Context, 
 	if name == "" || fn == nil {
 		return &events.ConfigError{Field: "validation.AddFunc " + eventType, Value: name, Problem: "has no name or no function", Remedy: "pass both: the name is the rule in findings"}
 	}
-	return r.change(eventType, func(c *checks) error {
-		if slices.ContainsFunc(c.funcs, func(f namedFunc) bool { return f.name == name }) {
+	added := &checks{funcs: []namedFunc{{name, fn}}}
+	return r.change(map[string]*checks{eventType: added}, func(_ string, now, with *checks) error {
+		if slices.ContainsFunc(now.funcs, func(f namedFunc) bool { return f.name == name }) {
 			return &events.ConfigError{Field: "validation.AddFunc " + eventType, Value: name, Problem: "is added already", Remedy: "give each function of a type its own name"}
 		}
-		c.funcs = append(slices.Clone(c.funcs), namedFunc{name, fn})
+		now.funcs = append(slices.Clone(now.funcs), with.funcs...)
 		return nil
 	})
 }
@@ -105,17 +107,23 @@ func AddTyped[T any](r *Registry, eventType, name string, fn func(ctx context.Co
 // event may be tried again.
 var ErrUnavailable = errors.New("the check could not be done")
 
-func (r *Registry) change(eventType string, apply func(*checks) error) error {
+// change adds something to several types at once, or with an error to none.
+// join adds to a copy of what there is of a type.
+func (r *Registry) change(added map[string]*checks, join func(eventType string, now, with *checks) error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	next := &checks{}
-	if now := r.types[eventType]; now != nil {
-		*next = *now
+	next := make(map[string]*checks, len(added))
+	for _, eventType := range slices.Sorted(maps.Keys(added)) {
+		c := &checks{}
+		if now := r.types[eventType]; now != nil {
+			*c = *now
+		}
+		if err := join(eventType, c, added[eventType]); err != nil {
+			return err
+		}
+		next[eventType] = c
 	}
-	if err := apply(next); err != nil {
-		return err
-	}
-	r.types[eventType] = next
+	maps.Copy(r.types, next)
 	return nil
 }
 
@@ -136,8 +144,14 @@ func (r *Registry) lookup(eventType string) *checks {
 }
 
 // Validate implements events.Validator: the schema and all functions are asked,
-// and all their findings reported, ordered by pointer and rule. A function is
-// only asked about a body that is JSON.
+// and their findings reported, ordered by pointer and rule. If there are very
+// many, the last finding says how many are not listed. A body of hundreds of
+// thousands of values that breaks its schema gets one finding for that.
+//
+// The rule "json" stands before both, and they are not asked about a body that
+// breaks it: the body is JSON; no object has a name twice, which readers would
+// understand each in its own way; at most 256 arrays and objects are inside one
+// another; numbers have at most 1000 characters and an exponent of at most 400.
 func (r *Registry) Validate(ctx context.Context, eventType string, body []byte) error {
 	c := r.lookup(eventType)
 	if c == nil {
@@ -146,48 +160,41 @@ func (r *Registry) Validate(ctx context.Context, eventType string, body []byte) 
 		}
 		return &events.ValidationError{Type: eventType, Findings: []events.Finding{{Rule: "type", Message: "no schema for this event type: add one, or set validation.Config.Unknown to Accept"}}}
 	}
-	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(body))
-	if err != nil {
-		return &events.ValidationError{Type: eventType, Findings: []events.Finding{{Rule: "json", Message: err.Error()}}}
+	doc, found := decode(body)
+	if !found.empty() {
+		return found.verdict(eventType)
 	}
-	var findings []events.Finding
 	if c.schema != nil {
-		if findings, err = check(c.schema, value); err != nil {
+		if err := c.ask(doc, &found); err != nil {
 			return fmt.Errorf("validation: %s: %w", eventType, err)
 		}
 	}
 	for _, f := range c.funcs {
-		found, err := f.run(ctx, body)
-		if err != nil {
+		if err := f.run(ctx, body, &found); err != nil {
 			return fmt.Errorf("validation: %s: %s: %w", eventType, f.name, err)
 		}
-		findings = append(findings, found...)
 	}
-	if len(findings) == 0 {
-		return nil
-	}
-	slices.SortFunc(findings, func(a, b events.Finding) int {
-		return cmp.Or(cmp.Compare(a.Pointer, b.Pointer), cmp.Compare(a.Rule, b.Rule), cmp.Compare(a.Message, b.Message))
-	})
-	return &events.ValidationError{Type: eventType, Findings: slices.Compact(findings)}
+	return found.verdict(eventType)
 }
 
-// run asks one function; its panic is an error of the check.
-func (f namedFunc) run(ctx context.Context, body []byte) (findings []events.Finding, err error) {
+// run asks one function and adds what it says; its panic is an error of the check.
+func (f namedFunc) run(ctx context.Context, body []byte, found *report) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = &events.PanicError{Value: v}
+			err = &events.PanicError{Value: v, Stack: debug.Stack()}
 		}
 	}()
 	said := f.fn(ctx, body)
 	if said == nil {
-		return nil, nil
+		return nil
 	}
 	if errors.Is(said, ErrUnavailable) || ctx.Err() != nil {
-		return nil, said
+		return said
 	}
-	if invalid, ok := errors.AsType[*events.ValidationError](said); ok {
-		return invalid.Findings, nil
+	if invalid, ok := errors.AsType[*events.ValidationError](said); ok && len(invalid.Findings) > 0 {
+		found.addAll(invalid.Findings)
+		return nil
 	}
-	return []events.Finding{{Rule: f.name, Message: said.Error()}}, nil
+	found.add(nil, f.name, said.Error())
+	return nil
 }

@@ -5,29 +5,41 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
+	"maps"
+	"net/url"
+	"runtime/debug"
+	"slices"
 
 	"github.com/logistically/events"
 	"github.com/santhosh-tekuri/jsonschema/v6"
-	"golang.org/x/text/language"
-	"golang.org/x/text/message"
 )
 
 // AddSchema adds the JSON Schema of an event type: a document of its own, draft
 // 4 to 2020-12 (2020-12 if it does not say). Formats are asserted. A $ref may
 // point within the document only; nothing is loaded from files or the network.
 // The error is a *events.ConfigError.
+//
+// A schema knows names exactly as they are spelled, but encoding/json takes
+// "AMOUNT", too, for a field named amount. So a name that the schema says nothing
+// about can set a field that it limits. The registry cannot refuse such names:
+// maps may have keys that differ in case only. Where publishers are not trusted,
+// say "additionalProperties": false, or check with [AddTyped], whose function
+// gets what a handler of the same type will get.
+//
+// Schemas are trusted with time: where two branches of a oneOf both lead back to
+// the schema they are in, each level of a body doubles the work.
 func (r *Registry) AddSchema(eventType string, schema []byte) error {
-	return r.addDocument("events:///"+eventType, schema, map[string]string{eventType: "#"}, func(string) []byte {
+	return r.addDocument(eventType, schema, map[string]string{eventType: "#"}, func(string) []byte {
 		return bytes.Clone(schema)
 	})
 }
 
 // AddDocument adds one JSON Schema document that describes many event types:
 // types maps an event type to the JSON pointer fragment of its schema in it, such as
-// "#/definitions/order". name is for error messages. See [Registry.AddSchema].
+// "#/definitions/order". name is for error messages. It adds all of them or,
+// with an error, none. See [Registry.AddSchema].
 func (r *Registry) AddDocument(name string, document []byte, types map[string]string) error {
-	return r.addDocument("events:///"+name, document, types, func(pointer string) []byte {
+	return r.addDocument(name, document, types, func(pointer string) []byte {
 		// The document with one thing more: which of its schemas is meant.
 		var whole map[string]json.RawMessage
 		if json.Unmarshal(document, &whole) != nil {
@@ -53,44 +65,76 @@ func (r *Registry) AddDocument(name string, document []byte, types map[string]st
 	})
 }
 
-func (r *Registry) addDocument(url string, document []byte, types map[string]string, source func(pointer string) []byte) error {
+// addDocument adds all types or, if anything is wrong with one of them, none.
+func (r *Registry) addDocument(name string, document []byte, types map[string]string, source func(pointer string) []byte) error {
 	refuse := func(eventType string, err error) error {
 		return &events.ConfigError{
-			Field: "validation schema for " + eventType, Value: strings.TrimPrefix(url, "events:///"), Problem: "does not compile: " + err.Error(),
+			Field: "validation schema for " + eventType, Value: name, Problem: "does not compile: " + err.Error(),
 			Remedy: "mend the schema; references may only point within the document",
 		}
 	}
-	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(document))
+	// Escaped, for a name may hold what means something in a URL, as # and % do.
+	location := "events:///" + url.PathEscape(name)
+	compiler, err := newCompiler(location, document)
 	if err != nil {
-		return refuse("all types", fmt.Errorf("not JSON: %w", err))
+		return refuse("all types", err)
+	}
+	added := make(map[string]*checks, len(types))
+	for _, eventType := range slices.Sorted(maps.Keys(types)) {
+		if err := events.CheckType(eventType); err != nil {
+			return err
+		}
+		pointer := types[eventType]
+		c, err := compile(compiler, location, pointer)
+		if err != nil {
+			return refuse(eventType, err)
+		}
+		c.source = source(pointer)
+		added[eventType] = c
+	}
+	return r.change(added, func(eventType string, now, with *checks) error {
+		if now.schema != nil {
+			return &events.ConfigError{Field: "validation schema for " + eventType, Value: name, Problem: "is added already", Remedy: "add one schema for each type"}
+		}
+		now.schema, now.opposite, now.source = with.schema, with.opposite, with.source
+		return nil
+	})
+}
+
+func newCompiler(location string, text []byte) (*jsonschema.Compiler, error) {
+	doc, faults := decode(text)
+	if !faults.empty() {
+		first := faults.findings[0]
+		if first.Pointer == "" {
+			return nil, fmt.Errorf("not JSON: %s", first.Message)
+		}
+		return nil, fmt.Errorf("at %s: %s", first.Pointer, first.Message)
 	}
 	compiler := jsonschema.NewCompiler()
 	compiler.UseLoader(noLoader{})
 	compiler.AssertFormat()
 	compiler.RegisterFormat(&jsonschema.Format{Name: "uri-template", Validate: checkURITemplate})
-	if err := compiler.AddResource(url, value); err != nil {
-		return refuse("all types", err)
+	return compiler, compiler.AddResource(location, doc.value)
+}
+
+// compile compiles the schema at a pointer into the document at location.
+func compile(compiler *jsonschema.Compiler, location, pointer string) (c *checks, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &events.PanicError{Value: v, Stack: debug.Stack()}
+		}
+	}()
+	c = &checks{}
+	if c.schema, err = compiler.Compile(location + pointer); err != nil {
+		return nil, err
 	}
-	for eventType, pointer := range types {
-		if err := events.CheckType(eventType); err != nil {
-			return err
-		}
-		schema, err := compiler.Compile(url + pointer)
-		if err != nil {
-			return refuse(eventType, err)
-		}
-		err = r.change(eventType, func(c *checks) error {
-			if c.schema != nil {
-				return &events.ConfigError{Field: "validation schema for " + eventType, Value: url, Problem: "is added already", Remedy: "add one schema for each type"}
-			}
-			c.schema, c.source = schema, source(pointer)
-			return nil
-		})
-		if err != nil {
-			return err
-		}
+	opposite := "events:opposite?" + url.QueryEscape(pointer)
+	err = compiler.AddResource(opposite, map[string]any{"not": map[string]any{"$ref": location + pointer}})
+	if _, ok := errors.AsType[*jsonschema.ResourceExistsError](err); err != nil && !ok { // Two types may share a pointer.
+		return nil, err
 	}
-	return nil
+	c.opposite, err = compiler.Compile(opposite)
+	return c, err
 }
 
 // noLoader refuses every reference that leaves the document.
@@ -100,43 +144,29 @@ func (noLoader) Load(url string) (any, error) {
 	return nil, fmt.Errorf("%s is outside of the document, and nothing is loaded from files or the network", url)
 }
 
-var printer = message.NewPrinter(language.English)
-
-// check returns the leaves of what is wrong with value.
-func check(schema *jsonschema.Schema, value any) ([]events.Finding, error) {
-	err := schema.Validate(value)
-	if err == nil {
-		return nil, nil
+// ask adds how doc breaks the schema. A panic of the schema library is an
+// error: the check could not be done.
+func (c *checks) ask(doc document, found *report) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &events.PanicError{Value: v, Stack: debug.Stack()}
+		}
+	}()
+	if doc.heavy {
+		// Under "not" the library only wants to know whether, not why.
+		if c.opposite.Validate(doc.value) == nil {
+			found.add(nil, "schema", "the body breaks its schema, and has too many values to say where")
+		}
+		return nil
 	}
-	invalid, ok := errors.AsType[*jsonschema.ValidationError](err)
+	said := c.schema.Validate(doc.value)
+	if said == nil {
+		return nil
+	}
+	invalid, ok := errors.AsType[*jsonschema.ValidationError](said)
 	if !ok {
-		return nil, err
+		return said
 	}
-	return leaves(nil, invalid), nil
-}
-
-func leaves(findings []events.Finding, e *jsonschema.ValidationError) []events.Finding {
-	for _, cause := range e.Causes {
-		findings = leaves(findings, cause)
-	}
-	if len(e.Causes) > 0 {
-		return findings
-	}
-	rule := "schema"
-	if path := e.ErrorKind.KeywordPath(); len(path) > 0 {
-		rule = path[0]
-	}
-	return append(findings, events.Finding{Pointer: pointer(e.InstanceLocation), Rule: rule, Message: e.ErrorKind.LocalizedString(printer)})
-}
-
-var escapePointer = strings.NewReplacer("~", "~0", "/", "~1")
-
-// pointer joins path segments to a JSON Pointer (RFC 6901).
-func pointer(path []string) string {
-	var b strings.Builder
-	for _, segment := range path {
-		b.WriteByte('/')
-		b.WriteString(escapePointer.Replace(segment))
-	}
-	return b.String()
+	found.addLeaves(invalid)
+	return nil
 }

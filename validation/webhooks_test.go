@@ -89,14 +89,3 @@ func FuzzValidateNeverPanics(f *testing.F) {
 		}
 	})
 }
-
-func BenchmarkValidateWebhook(b *testing.B) {
-	r, all := webhookRegistry(b)
-	b.ReportAllocs()
-	b.SetBytes(int64(len(all[0].Body)))
-	for b.Loop() {
-		if err := r.Validate(b.Context(), all[0].Type, all[0].Body); (err == nil) != all[0].Valid {
-			b.Fatal(err)
-		}
-	}
-}

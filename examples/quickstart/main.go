@@ -11,9 +11,11 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/google/uuid"
 	"github.com/logistically/events"
 	"github.com/logistically/events/middleware"
 	"github.com/logistically/events/router"
@@ -36,45 +38,60 @@ func main() {
 	if os.Getenv("REDIS_URL") != "" {
 		open = onRedis
 	}
-	pub, sub, err := open()
+	pub, sub, closeAll, err := open()
 	if err != nil {
 		log.Fatal(err)
 	}
-	if err := errors.Join(run(ctx, pub, sub), pub.Close(), sub.Close()); err != nil {
+	if err := errors.Join(run(ctx, pub, sub), closeAll()); err != nil {
 		log.Fatal(err)
 	}
 }
 
 // onMemory opens a transport that lives in this process.
-func onMemory() (message.Publisher, message.Subscriber, error) {
+func onMemory() (message.Publisher, message.Subscriber, func() error, error) {
 	broker := memory.NewBroker(memory.BrokerConfig{})
-	pub, err := memory.NewPublisher(broker)
-	if err != nil {
-		return nil, nil, err
+	pub, pubErr := memory.NewPublisher(broker)
+	sub, subErr := memory.NewSubscriber(broker, memory.SubscriberConfig{Group: "quickstart"})
+	if err := errors.Join(pubErr, subErr); err != nil {
+		return nil, nil, nil, err
 	}
-	sub, err := memory.NewSubscriber(broker, memory.SubscriberConfig{Group: "quickstart"})
-	return pub, sub, err
+	return pub, sub, func() error { return errors.Join(pub.Close(), sub.Close()) }, nil
 }
 
-// onRedis opens a transport on the server that REDIS_URL names.
-func onRedis() (message.Publisher, message.Subscriber, error) {
+// onRedis opens a transport on the server that REDIS_URL names. The client is
+// opened here, and so it is closed here.
+func onRedis() (message.Publisher, message.Subscriber, func() error, error) {
 	opts, err := goredis.ParseURL(os.Getenv("REDIS_URL"))
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	client := goredis.NewClient(opts)
-	pub, err := redis.NewPublisher(redis.PublisherConfig{Client: client})
-	if err != nil {
-		return nil, nil, err
+	pub, pubErr := redis.NewPublisher(redis.PublisherConfig{Client: client})
+	sub, subErr := redis.NewSubscriber(redis.SubscriberConfig{Client: client, Group: "quickstart"})
+	if err := errors.Join(pubErr, subErr); err != nil {
+		return nil, nil, nil, errors.Join(err, client.Close())
 	}
-	sub, err := redis.NewSubscriber(redis.SubscriberConfig{Client: client, Group: "quickstart"})
-	return pub, sub, err
+	return pub, sub, func() error { return errors.Join(pub.Close(), sub.Close(), client.Close()) }, nil
 }
 
+// run publishes three events and handles events until it has seen the end of
+// those three. What an earlier run has left behind is handled along the way.
 func run(ctx context.Context, pub message.Publisher, sub message.Subscriber) error {
-	ctx, stop := context.WithCancel(ctx)
+	running, stop := context.WithCancel(ctx)
 	defer stop()
-	done := make(chan struct{}, 3) // one for each event, when nothing more will happen to it
+
+	// Each event's way ends in a handler that returns nil, or in the dead letters.
+	origin := "quickstart-" + uuid.NewString() // tells our events from an earlier run's
+	done := make(chan string)
+	through := func(h events.Header) {
+		if h.Origin != origin {
+			return
+		}
+		select {
+		case done <- h.ID:
+		case <-running.Done():
+		}
+	}
 
 	// Inbound: the router hands "user.created" to a typed handler. What fails
 	// is retried; what fails for good goes to the dead letters.
@@ -91,18 +108,17 @@ func run(ctx context.Context, pub message.Publisher, sub message.Subscriber) err
 		return err
 	}
 	r.Use(poisonQueue, retry)
-	busy := true
+	var wasBusy atomic.Bool // Handlers run at the same time.
 	err = router.Handle(r, "user.created", func(_ context.Context, ev events.Event[UserCreated]) error {
 		switch {
-		case ev.Body.UserID == "2" && busy:
-			busy = false
+		case ev.Body.UserID == "2" && ev.Origin == origin && !wasBusy.Swap(true):
 			fmt.Println("to be retried:", ev.Type, ev.Body.UserID, "(the mail server is busy)")
 			return errors.New("the mail server is busy")
 		case ev.Body.UserID == "3":
 			return events.Permanent(fmt.Errorf("%q is no e-mail address", ev.Body.Email))
 		}
 		fmt.Println("handled:", ev.Type, ev.Body.UserID)
-		done <- struct{}{}
+		through(ev.Header)
 		return nil
 	})
 	if err != nil {
@@ -110,7 +126,7 @@ func run(ctx context.Context, pub message.Publisher, sub message.Subscriber) err
 	}
 
 	// Dead letters are a topic like any other; here, plain Watermill reads it.
-	deadLetters, err := sub.Subscribe(ctx, transport.DeadLetterTopic("user-events"))
+	deadLetters, err := sub.Subscribe(running, transport.DeadLetterTopic("user-events"))
 	if err != nil {
 		return err
 	}
@@ -118,16 +134,17 @@ func run(ctx context.Context, pub message.Publisher, sub message.Subscriber) err
 		for msg := range deadLetters {
 			fmt.Println("dead-lettered:", events.HeaderOf(msg).Type, string(msg.Payload), "because", msg.Metadata[transport.MetadataFailureReason])
 			msg.Ack()
-			done <- struct{}{}
+			through(events.HeaderOf(msg))
 		}
 	}()
 
 	// Outbound: a typed publisher over the transport.
-	publisher, err := events.NewPublisher(pub, events.PublisherConfig{Origin: "quickstart"})
+	publisher, err := events.NewPublisher(pub, events.PublisherConfig{Origin: origin})
 	if err != nil {
 		return err
 	}
-	for _, user := range []UserCreated{{"1", "ada@example.com"}, {"2", "alan@example.com"}, {"3", "grace"}} {
+	users := []UserCreated{{"1", "ada@example.com"}, {"2", "alan@example.com"}, {"3", "grace"}}
+	for _, user := range users {
 		if err := publisher.Publish(ctx, "user.created", user); err != nil {
 			return err
 		}
@@ -135,18 +152,24 @@ func run(ctx context.Context, pub message.Publisher, sub message.Subscriber) err
 	}
 
 	go func() {
-		for range 3 {
+		defer stop()             // All are through: drain and return.
+		ids := map[string]bool{} // A set, because delivery is at least once.
+		for len(ids) < len(users) {
 			select {
-			case <-done:
-			case <-ctx.Done():
+			case id := <-done:
+				ids[id] = true
+			case <-running.Done():
+				return
 			}
 		}
-		stop() // All three are through: drain and return.
 	}()
-	if err := r.Run(ctx); err != nil {
+	if err := r.Run(running); err != nil {
 		return err
 	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("not all events are through: %w", context.Cause(ctx))
+	}
 	s := r.Stats()
-	fmt.Printf("done: 3 published, %d acked, %d dead-lettered\n", s.Acked, s.DeadLettered)
+	fmt.Printf("done: %d published, %d acked, %d dead-lettered\n", len(users), s.Acked, s.DeadLettered)
 	return nil
 }

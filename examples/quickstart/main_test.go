@@ -6,7 +6,10 @@ import (
 	"log"
 	"log/slog"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"github.com/logistically/events"
 	"github.com/logistically/events/internal/redisserver"
 	"go.uber.org/goleak"
 )
@@ -15,11 +18,11 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func Example_run() {
 	slog.SetDefault(slog.New(slog.DiscardHandler))
-	pub, sub, err := onMemory()
+	pub, sub, closeAll, err := onMemory()
 	if err != nil {
 		log.Fatal(err)
 	}
-	if err := errors.Join(run(context.Background(), pub, sub), pub.Close(), sub.Close()); err != nil {
+	if err := errors.Join(run(context.Background(), pub, sub), closeAll()); err != nil {
 		log.Fatal(err)
 	}
 	// Unordered output:
@@ -35,11 +38,43 @@ func Example_run() {
 
 func TestTheSameProgramRunsOnRedis(t *testing.T) {
 	t.Setenv("REDIS_URL", "redis://"+redisserver.New(t).Addr)
-	pub, sub, err := onRedis()
+	pub, sub, closeAll, err := onRedis()
+	check(t, err)
+	check(t, errors.Join(run(t.Context(), pub, sub), closeAll()))
+}
+
+func TestEventsOfAnEarlierRunAreHandledAndNotCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pub, sub, closeAll, err := onMemory()
+		check(t, err)
+		earlier, err := events.NewPublisher(pub, events.PublisherConfig{Origin: "earlier"})
+		check(t, err)
+		for range 20 {
+			check(t, earlier.Publish(t.Context(), "user.created", UserCreated{"2", "alan@example.com"}))
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		check(t, run(ctx, pub, sub))
+		check(t, closeAll())
+	})
+}
+
+func TestRunningOutOfTimeIsAnError(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pub, sub, closeAll, err := onMemory()
+		check(t, err)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond) // The second attempt takes longer.
+		defer cancel()
+		if err := run(ctx, pub, sub); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+		check(t, closeAll())
+	})
+}
+
+func check(t *testing.T, err error) {
+	t.Helper()
 	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(run(t.Context(), pub, sub), pub.Close(), sub.Close()); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -28,10 +28,11 @@ func (m *Metrics) count(next message.HandlerFunc) message.HandlerFunc {
 	}
 }
 
-// Handler serves /health and /metrics. ping asks the transport's server whether
-// it is there.
+// Handler serves /users/{id}, /health and /metrics. ping asks the transport's
+// server whether it is there.
 func (s *Service) Handler(ping func(context.Context) error) http.Handler {
 	mux := http.NewServeMux()
+	mux.HandleFunc("GET /users/{id}", s.showUser)
 	mux.HandleFunc("GET /health", func(w http.ResponseWriter, req *http.Request) {
 		ctx, cancel := context.WithTimeout(req.Context(), 2*time.Second)
 		defer cancel()
@@ -43,7 +44,8 @@ func (s *Service) Handler(ping func(context.Context) error) http.Handler {
 			"status":    "healthy",
 			"transport": "connected",
 			"consumer":  s.router.Stats(),
-			"publisher": s.batches.MemoryStats(),
+			"publisher": s.related.MemoryStats(),
+			"views":     s.views.MemoryStats(),
 		})
 	})
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
@@ -59,6 +61,17 @@ func (s *Service) Handler(ping func(context.Context) error) http.Handler {
 		})
 	})
 	return mux
+}
+
+func (s *Service) showUser(w http.ResponseWriter, req *http.Request) {
+	id := req.PathValue("id")
+	user, ok := s.User(id)
+	if !ok {
+		s.writeJSON(w, http.StatusNotFound, map[string]any{"error": errUserNotFound.Error()})
+		return
+	}
+	s.viewed(req.Context(), id)
+	s.writeJSON(w, http.StatusOK, user)
 }
 
 func (s *Service) writeJSON(w http.ResponseWriter, status int, body any) {

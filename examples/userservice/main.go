@@ -1,7 +1,8 @@
 // Userservice is a complete service: a validated, batched publisher, a consumer
-// with retries and dead letters, handlers that publish related events, /health
-// and /metrics over HTTP, and a shutdown on SIGTERM that finishes what is in
-// flight and saves what could not be sent.
+// with retries and dead letters, handlers that publish related events, users,
+// /health and /metrics over HTTP, and a shutdown on SIGTERM that finishes what
+// is in flight and saves what could not be sent. A second SIGTERM, or Ctrl-C,
+// ends it at once.
 //
 // Environment: REDIS_URL (default redis://localhost:6379/0), ADDR (default
 // :8080), FAILED_FILE (default failed-events.jsonl).
@@ -26,6 +27,7 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
+	context.AfterFunc(ctx, stop) // The next signal has its usual effect again.
 	if err := run(ctx); err != nil {
 		slog.Error("user service ends", "error", err)
 		os.Exit(1)
@@ -75,9 +77,14 @@ func run(ctx context.Context) error {
 	slog.Info("user service started", "addr", server.Addr)
 	err = service.Run(ctx)
 
+	// First the requests, then what they have published. With DrainTimeout this
+	// fits into the 30 s that Kubernetes, say, leaves a program.
 	shutdown, stop := context.WithTimeout(context.Background(), 5*time.Second)
 	defer stop()
 	err = errors.Join(err, server.Shutdown(shutdown))
+	sending, stop := context.WithTimeout(context.Background(), 5*time.Second)
+	defer stop()
+	err = errors.Join(err, service.Close(sending))
 	if serveErr := <-served; !errors.Is(serveErr, http.ErrServerClosed) {
 		err = errors.Join(err, serveErr)
 	}

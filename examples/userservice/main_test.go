@@ -1,23 +1,18 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
-	"log/slog"
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/ThreeDotsLabs/watermill/message"
-	"github.com/logistically/events"
 	"github.com/logistically/events/internal/redisserver"
-	"github.com/logistically/events/middleware"
-	"github.com/logistically/events/transport/console"
 )
 
 // The whole program on a real server: it serves /health, and SIGTERM ends it.
@@ -68,47 +63,36 @@ func awaitHealth(t *testing.T, url string) (health map[string]any) {
 	}
 }
 
-// down is a transport that nothing can be published to.
-type down struct{}
+// The program takes its time, as a request is not finished; an operator who
+// cannot wait sends the signal again.
+func TestASecondSIGTERMEndsTheProgramAtOnce(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	check(t, err)
+	addr := l.Addr().String()
+	check(t, l.Close())
+	program := exec.Command(os.Args[0])
+	program.Env = append(os.Environ(), "RUN_USERSERVICE=1", "ADDR="+addr, "REDIS_URL=redis://"+redisserver.New(t).Addr, "FAILED_FILE="+filepath.Join(t.TempDir(), "failed.jsonl"))
+	check(t, program.Start())
+	awaitHealth(t, "http://"+addr+"/health")
+	request, err := net.Dial("tcp", addr)
+	check(t, err)
+	defer request.Close()
+	_, err = request.Write([]byte("GET /health HTTP/1.1\r\n"))
+	check(t, err)
 
-func (down) Publish(string, ...*message.Message) error { return errors.New("connection refused") }
-func (down) Close() error                              { return nil }
-
-func TestWhatCannotBeSentIsSavedAndCanBeReadBack(t *testing.T) {
-	pub, subscriber := onMemory(t)
-	store, err := middleware.NewMemoryIdempotencyStore(middleware.MemoryIdempotencyConfig{})
-	check(t, err)
-	file := filepath.Join(t.TempDir(), "failed.jsonl")
-	service, err := NewService(ServiceConfig{
-		Publisher: down{}, Subscriber: subscriber(Group), Store: store, SaveFailed: saveTo(file), Logger: slog.New(slog.DiscardHandler),
-	})
-	check(t, err)
-	web, err := events.NewPublisher(pub, events.PublisherConfig{Origin: "web"})
-	check(t, err)
-	check(t, web.Publish(t.Context(), "user.created", UserCreated{UserID: "1", Name: "Ada", Email: "ada@example.com", CreatedAt: time.Now()}))
-	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- service.Run(ctx) }()
-	for service.batches.MemoryStats().Failed < 2 {
-		<-time.After(10 * time.Millisecond) // until the batches have been tried
-	}
-	stop()
-	check(t, <-ended)
-
-	f, err := os.Open(file)
-	check(t, err)
-	defer f.Close()
-	saved, err := console.NewSubscriber(console.SubscriberConfig{Reader: f})
-	check(t, err)
-	msgs, err := saved.Subscribe(t.Context(), "")
-	check(t, err)
-	types := map[string]bool{}
-	for msg := range msgs {
-		types[events.HeaderOf(msg).Type] = true
-		msg.Ack()
-	}
-	check(t, saved.Close())
-	if !types["notification.sent"] || !types["audit.log"] || len(types) != 2 {
-		t.Errorf("saved %v", types)
+	go func() { ended <- program.Wait() }()
+	begun := time.Now()
+	for again := time.NewTicker(50 * time.Millisecond); ; {
+		select {
+		case err := <-ended:
+			status, _ := program.ProcessState.Sys().(syscall.WaitStatus)
+			if took := time.Since(begun); !status.Signaled() || took > 4*time.Second {
+				t.Errorf("ended by %v after %v, want by the signal, and not by the 5 s for requests", err, took)
+			}
+			return
+		case <-again.C:
+			check(t, program.Process.Signal(syscall.SIGTERM))
+		}
 	}
 }

@@ -30,6 +30,12 @@ type NotificationSent struct {
 	Email  string `json:"email"`
 }
 
+// ProfileViewed is the body of "profile.viewed".
+type ProfileViewed struct {
+	UserID   string    `json:"userId"`
+	ViewedAt time.Time `json:"viewedAt"`
+}
+
 // AuditLog is the body of "audit.log".
 type AuditLog struct {
 	Action    string         `json:"action"`
@@ -63,6 +69,14 @@ func schemas() (*validation.Registry, error) {
 				"changes": {"type": "object"},
 				"updatedBy": {"type": "string"},
 				"updatedAt": {"type": "string", "format": "date-time"}
+			}
+		}`)),
+		r.AddSchema("profile.viewed", []byte(`{
+			"type": "object",
+			"required": ["userId", "viewedAt"],
+			"properties": {
+				"userId": {"type": "string", "minLength": 1},
+				"viewedAt": {"type": "string", "format": "date-time"}
 			}
 		}`)),
 	)

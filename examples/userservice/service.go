@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"slices"
 	"sync"
 	"time"
 
@@ -26,17 +25,26 @@ type ServiceConfig struct {
 	Subscriber message.Subscriber
 	// Store remembers which events were handled.
 	Store middleware.IdempotencyStore
-	// SaveFailed keeps the events that could not be sent before the end.
+	// SaveFailed keeps the buffered events that could not be sent before the end.
 	SaveFailed func([]events.FailedMessage) error
 	Logger     *slog.Logger
 }
 
 // Service creates and updates users as events ask for it, and publishes what
 // follows from that.
+//
+// It has two publishers. What follows from an event must be stored before that
+// event is acked, or a crash in between would lose it: handlers publish through
+// batches that they wait for, and fail, to be run again, if one cannot be sent. A
+// request for a user must not wait for an event that only counts it: such
+// events are buffered. Those a crash loses; those that fail are kept and, at
+// the end, saved.
 type Service struct {
 	cfg       ServiceConfig
-	batches   *batching.Publisher
-	publisher *events.Publisher
+	related   *batching.Publisher // waits
+	views     *batching.Publisher // buffers
+	publisher *events.Publisher   // over related
+	viewer    *events.Publisher   // over views
 	router    *router.Router
 	metrics   Metrics
 
@@ -44,17 +52,17 @@ type Service struct {
 	users map[string]map[string]any
 }
 
-// NewService wires the service. Nothing runs before [Service.Run].
+// NewService wires the service. Nothing is consumed before [Service.Run]. Close
+// it in the end.
 func NewService(cfg ServiceConfig) (*Service, error) {
 	s := &Service{cfg: cfg, users: map[string]map[string]any{}}
 	schemas, err := schemas()
 	if err != nil {
 		return nil, err
 	}
-	s.batches, err = batching.NewPublisher(cfg.Publisher, batching.Config{
-		Mode:                 batching.Buffered,
+	s.related, err = batching.NewPublisher(cfg.Publisher, batching.Config{
+		Mode:                 batching.Wait, // A batch is what handlers published while the last one was under way.
 		MaxSize:              100,
-		MaxWait:              time.Second,
 		MaxConcurrentBatches: 5,
 		Strategy:             batching.ExactType,
 		Logger:               cfg.Logger,
@@ -62,18 +70,30 @@ func NewService(cfg ServiceConfig) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.publisher, err = events.NewPublisher(s.batches, events.PublisherConfig{
-		Origin:    "user-service",
-		Validator: schemas,
-		Logger:    cfg.Logger,
+	s.views, err = batching.NewPublisher(cfg.Publisher, batching.Config{
+		Mode:     batching.Buffered,
+		MaxSize:  100,
+		MaxWait:  time.Second,
+		Full:     batching.ErrorWhenFull, // No request waits for room.
+		Strategy: batching.ByTopic,
+		Logger:   cfg.Logger,
 	})
 	if err != nil {
+		return nil, err
+	}
+	out := events.PublisherConfig{Origin: "user-service", Validator: schemas, Logger: cfg.Logger}
+	if s.publisher, err = events.NewPublisher(s.related, out); err != nil {
+		return nil, err
+	}
+	if s.viewer, err = events.NewPublisher(s.views, out); err != nil {
 		return nil, err
 	}
 	s.router, err = router.New(router.Config{
 		Subscriber: cfg.Subscriber,
 		Topics:     []string{"user-events"},
-		Logger:     cfg.Logger,
+		// Less than the 30 s between SIGTERM and SIGKILL, to have some left.
+		DrainTimeout: 15 * time.Second,
+		Logger:       cfg.Logger,
 	})
 	if err != nil {
 		return nil, err
@@ -114,7 +134,8 @@ func (s *Service) userCreated(ctx context.Context, ev events.Event[UserCreated])
 	s.mu.Lock()
 	s.users[ev.Body.UserID] = map[string]any{"name": ev.Body.Name, "email": ev.Body.Email}
 	s.mu.Unlock()
-	// The context carries correlation, causation and trace on.
+	// The context carries correlation, causation and trace on. If one of the two
+	// fails the handler runs again and sends both: delivery is at least once.
 	return errors.Join(
 		s.publisher.Publish(ctx, "notification.sent", NotificationSent{UserID: ev.Body.UserID, Type: "welcome", Email: ev.Body.Email}),
 		s.publisher.Publish(ctx, "audit.log", AuditLog{Action: "user_created", UserID: ev.Body.UserID, Actor: "system", Timestamp: time.Now().UTC()}),
@@ -145,19 +166,30 @@ func (s *Service) update(body UserUpdated) error {
 	return nil
 }
 
-// Users returns the ids of all users, in order.
-func (s *Service) Users() []string {
+// User returns what is known of a user.
+func (s *Service) User(id string) (map[string]any, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Sorted(maps.Keys(s.users))
+	user, ok := s.users[id]
+	return maps.Clone(user), ok
 }
 
-// Run consumes until ctx ends, lets running handlers finish, sends what they
-// published, and saves what could not be sent.
-func (s *Service) Run(ctx context.Context) error {
-	err := s.router.Run(ctx)
-	err = errors.Join(err, s.batches.Close())
-	if failed := s.batches.FailedMessages(); len(failed) > 0 {
+// viewed publishes that somebody looked at a user, sooner or later.
+func (s *Service) viewed(ctx context.Context, id string) {
+	ctx = context.WithoutCancel(ctx) // The event outlives the request.
+	if err := s.viewer.Publish(ctx, "profile.viewed", ProfileViewed{UserID: id, ViewedAt: time.Now().UTC()}); err != nil {
+		s.cfg.Logger.Warn("a view is not counted", "user", id, "error", err)
+	}
+}
+
+// Run consumes until ctx ends, and lets running handlers finish.
+func (s *Service) Run(ctx context.Context) error { return s.router.Run(ctx) }
+
+// Close sends what is buffered, and saves what cannot be sent before ctx ends.
+// Call it when Run has returned and no requests are served any more.
+func (s *Service) Close(ctx context.Context) error {
+	err := errors.Join(s.related.Shutdown(ctx), s.views.Shutdown(ctx))
+	if failed := s.views.FailedMessages(); len(failed) > 0 {
 		s.cfg.Logger.Warn("saving events that could not be sent", "count", len(failed))
 		err = errors.Join(err, s.cfg.SaveFailed(failed))
 	}

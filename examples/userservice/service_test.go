@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -22,7 +23,13 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv("RUN_USERSERVICE") != "" { // See TestASecondSIGTERMEndsTheProgramAtOnce.
+		main()
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // open returns a transport; subscriber makes one for a group.
 type open func(t *testing.T) (pub message.Publisher, subscriber func(group string) message.Subscriber)
@@ -58,17 +65,8 @@ func TestServiceOnRedis(t *testing.T)  { testService(t, onRedis) }
 
 func testService(t *testing.T, open open) {
 	pub, subscriber := open(t)
-	store, err := middleware.NewMemoryIdempotencyStore(middleware.MemoryIdempotencyConfig{})
-	check(t, err)
 	var saved []events.FailedMessage
-	service, err := NewService(ServiceConfig{
-		Publisher:  pub,
-		Subscriber: subscriber(Group),
-		Store:      store,
-		SaveFailed: func(failed []events.FailedMessage) error { saved = failed; return nil },
-		Logger:     slog.New(slog.DiscardHandler),
-	})
-	check(t, err)
+	service := newService(t, pub, subscriber(Group), func(failed []events.FailedMessage) error { saved = failed; return nil })
 
 	// A neighbour publishes, and watches what the service makes of it.
 	neighbour, err := events.NewPublisher(pub, events.PublisherConfig{Origin: "web"})
@@ -76,6 +74,7 @@ func testService(t *testing.T, open open) {
 	watcher := subscriber("watcher")
 	audit := watch(t, watcher, "audit-events")
 	notifications := watch(t, watcher, "notification-events")
+	views := watch(t, watcher, "profile-events")
 	deadLetters := watch(t, watcher, transport.DeadLetterTopic("user-events"))
 
 	ctx, stop := context.WithCancel(t.Context())
@@ -83,7 +82,7 @@ func testService(t *testing.T, open open) {
 	go func() { ended <- service.Run(ctx) }()
 	defer func() {
 		stop()
-		check(t, <-ended)
+		check(t, errors.Join(<-ended, service.Close(context.Background())))
 		if len(saved) > 0 {
 			t.Errorf("%d events were not sent: %v", len(saved), saved[0].Err)
 		}
@@ -108,10 +107,21 @@ func testService(t *testing.T, open open) {
 	check(t, neighbour.Publish(ctx, "user.created", map[string]any{"userId": 3}))
 	expectReason(t, receive(t, deadLetters), "is not valid")
 
-	if users := service.Users(); len(users) != 1 || users[0] != "1" {
-		t.Errorf("users %v", users)
-	}
 	checkHTTP(t, service)
+	var viewed ProfileViewed
+	check(t, json.Unmarshal(receive(t, views).Payload, &viewed))
+	if viewed.UserID != "1" {
+		t.Errorf("viewed %+v", viewed)
+	}
+}
+
+func newService(t *testing.T, pub message.Publisher, sub message.Subscriber, save func([]events.FailedMessage) error) *Service {
+	t.Helper()
+	store, err := middleware.NewMemoryIdempotencyStore(middleware.MemoryIdempotencyConfig{})
+	check(t, err)
+	service, err := NewService(ServiceConfig{Publisher: pub, Subscriber: sub, Store: store, SaveFailed: save, Logger: slog.New(slog.DiscardHandler)})
+	check(t, err)
+	return service
 }
 
 func checkHTTP(t *testing.T, service *Service) {
@@ -128,6 +138,8 @@ func checkHTTP(t *testing.T, service *Service) {
 		{"/health", nil, http.StatusOK, "status", "healthy"},
 		{"/health", errors.New("connection refused"), http.StatusServiceUnavailable, "status", "unhealthy"},
 		{"/metrics", nil, http.StatusOK, "processedEvents", 2.0},
+		{"/users/1", nil, http.StatusOK, "name", "Ada L."},
+		{"/users/2", nil, http.StatusNotFound, "error", errUserNotFound.Error()},
 	} {
 		down = tt.ping
 		w := httptest.NewRecorder()

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"os"
 	"regexp"
@@ -215,6 +216,8 @@ func badSettings(t *testing.T, say func(string, error)) {
 	second := func(_ any, err error) error { return err }
 	say("publisher without transport", second(events.NewPublisher(nil, events.PublisherConfig{})))
 	say("publisher, zero config", second(events.NewPublisher(pub, events.PublisherConfig{})))
+	say("publisher over a nil pointer", second(events.NewPublisher((*memory.Publisher)(nil), events.PublisherConfig{Origin: "test"})))
+	say("publisher with a nil pointer as validator", second(events.NewPublisher(pub, events.PublisherConfig{Origin: "test", Validator: (*validation.Registry)(nil)})))
 	say("redis publisher, zero config", second(redis.NewPublisher(redis.PublisherConfig{})))
 	say("redis subscriber, zero config", second(redis.NewSubscriber(redis.SubscriberConfig{})))
 	say("redis subscriber without group", second(redis.NewSubscriber(redis.SubscriberConfig{Client: client})))
@@ -225,8 +228,11 @@ func badSettings(t *testing.T, say func(string, error)) {
 	say("memory subscriber, zero config", second(memory.NewSubscriber(broker, memory.SubscriberConfig{})))
 	say("console publisher, wrong format", second(console.NewPublisher(console.PublisherConfig{Format: 7})))
 	say("router, zero config", second(router.New(router.Config{})))
+	say("router over a nil pointer", second(router.New(router.Config{Subscriber: (*memory.Subscriber)(nil)})))
 	say("router without topics", second(router.New(router.Config{Subscriber: sub})))
 	say("router, negative concurrency", second(router.New(router.Config{Subscriber: sub, Topics: []string{"t"}, Concurrency: -1})))
+	say("router, too many handlers at a time", second(router.New(router.Config{Subscriber: sub, Topics: []string{"t"}, Concurrency: math.MaxInt})))
+	say("router, too large prefetch", second(router.New(router.Config{Subscriber: sub, Topics: []string{"t"}, Prefetch: math.MaxInt})))
 	r, err := router.New(router.Config{Subscriber: sub, Topics: []string{"t"}})
 	if err != nil {
 		t.Fatal(err)
@@ -241,6 +247,7 @@ func badSettings(t *testing.T, say func(string, error)) {
 	say("run with refused handlers", r.Run(t.Context()))
 	redisOnly := map[string]message.Publisher{"redis": pub}
 	say("routing table, zero config", second(router.NewTable(router.TableConfig{})))
+	say("routing table with a nil pointer", second(router.NewTable(router.TableConfig{Default: "redis", Transports: map[string]message.Publisher{"redis": (*redis.Publisher)(nil)}})))
 	say("route to an unknown transport", second(router.NewTable(router.TableConfig{Default: "redis", Transports: redisOnly, Routes: []router.Route{{Pattern: "a.*", Transport: "kafka"}}})))
 	say("route that can never match", second(router.NewTable(router.TableConfig{Default: "redis", Transports: redisOnly, Routes: []router.Route{{Pattern: "a.**", Transport: "redis"}, {Pattern: "a.b", Transport: "redis"}}})))
 	say("route twice", second(router.NewTable(router.TableConfig{Default: "redis", Transports: redisOnly, Routes: []router.Route{{Pattern: "a.*", Transport: "redis"}, {Pattern: "a.*", Transport: "redis"}}})))

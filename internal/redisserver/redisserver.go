@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -28,7 +27,7 @@ type Server struct {
 	args []string
 	cmd  *exec.Cmd
 	log  bytes.Buffer
-	done chan struct{}
+	done <-chan struct{} // closed when the process has ended
 }
 
 // Start starts a server and waits until it answers. More command-line settings
@@ -78,16 +77,13 @@ func (s *Server) run(ctx context.Context) error {
 		"--appendonly", "yes", "--appendfsync", "everysec", "--loglevel", "warning",
 	}, s.args...)
 	s.log.Reset()
-	s.cmd = exec.Command(bin, args...)
-	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
-	if err := s.cmd.Start(); err != nil {
+	cmd := exec.Command(bin, args...)
+	cmd.Stdout, cmd.Stderr = &s.log, &s.log
+	done, err := startTied(cmd)
+	if err != nil {
 		return err
 	}
-	s.done = make(chan struct{})
-	go func(cmd *exec.Cmd, done chan struct{}) {
-		defer close(done)
-		_ = cmd.Wait() // A killed server is no error; a failed start shows below.
-	}(s.cmd, s.done)
+	s.cmd, s.done = cmd, done
 	return s.waitReady(ctx, strconv.Itoa(s.cmd.Process.Pid))
 }
 
@@ -125,14 +121,23 @@ func (s *Server) answers(pid string) bool {
 	if err := conn.SetDeadline(time.Now().Add(time.Second)); err != nil {
 		return false
 	}
-	if _, err := conn.Write([]byte("INFO server\r\n")); err != nil {
+	// INFO is answered while the data is being loaded, PING is not.
+	if _, err := conn.Write([]byte("INFO server\r\nPING\r\n")); err != nil {
 		return false
 	}
-	buf := make([]byte, 8<<10)
-	n, err := conn.Read(buf)
-	reply := string(buf[:n])
-	// With a password or an ACL the server refuses, which is an answer as well.
-	return err == nil && (strings.Contains(reply, "process_id:"+pid) || strings.HasPrefix(reply, "-NOAUTH") || strings.HasPrefix(reply, "-NOPERM"))
+	var reply []byte
+	for buf := make([]byte, 8<<10); ; {
+		n, err := conn.Read(buf)
+		reply = append(reply, buf[:n]...)
+		switch {
+		case bytes.HasSuffix(reply, []byte("+PONG\r\n")):
+			return bytes.Contains(reply, []byte("process_id:"+pid+"\r"))
+		case bytes.HasPrefix(reply, []byte("-NOAUTH")), bytes.HasPrefix(reply, []byte("-NOPERM")):
+			return true // With a password or an ACL the server refuses, which is an answer as well.
+		case err != nil, bytes.Contains(reply, []byte("\n-LOADING")):
+			return false
+		}
+	}
 }
 
 // Kill ends the process with SIGKILL and waits for it. It may be called twice.

@@ -141,6 +141,18 @@ func TestPublishFailures(t *testing.T) {
 	}
 }
 
+func TestNegativeSettingsAreRefused(t *testing.T) {
+	for field, cfg := range map[string]console.SubscriberConfig{
+		"console.SubscriberConfig.MaxLine":   {MaxLine: -1},
+		"console.SubscriberConfig.NackDelay": {NackDelay: -1},
+	} {
+		_, err := console.NewSubscriber(cfg)
+		if refused, ok := errors.AsType[*events.ConfigError](err); !ok || refused.Field != field {
+			t.Errorf("%s: got %v", field, err)
+		}
+	}
+}
+
 func ExampleNewPublisher() {
 	pub, err := console.NewPublisher(console.PublisherConfig{Format: console.Line})
 	if err != nil {

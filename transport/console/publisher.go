@@ -4,13 +4,10 @@ package console
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
-	"slices"
 	"sync"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -23,10 +20,13 @@ type Format int
 const (
 	// Pretty prints an event over several lines. It is the zero value.
 	Pretty Format = iota
-	// Line prints topic, type, id and body on one line.
+	// Line prints topic, type, id and body on one line. Here and in Pretty, what is
+	// no plain word is quoted as in Go, so that no event can pass for another
+	// or command the terminal.
 	Line
 	// JSON prints one JSON object a line, which NewSubscriber reads:
-	// {"topic","id","metadata","body"}, or "raw" (base64) for a body that is not JSON.
+	// {"topic","id","metadata","body"}. A body that is not compact JSON is "raw",
+	// in base64; so is, in "binary", what of the others is not UTF-8.
 	JSON
 )
 
@@ -87,63 +87,18 @@ func (p *Publisher) print(topic string, msg *message.Message) error {
 	var text bytes.Buffer
 	switch p.cfg.Format {
 	case Line:
-		fmt.Fprintf(&text, "%s %s %s %s\n", topic, msg.Metadata[events.MetadataType], msg.UUID, oneLine(msg.Payload))
+		fmt.Fprintf(&text, "%s %s %s %s\n", word(topic), word(msg.Metadata[events.MetadataType]), word(msg.UUID), oneLine(msg.Payload))
 	case JSON:
-		enc := json.NewEncoder(&text)
-		enc.SetEscapeHTML(false)
-		if err := enc.Encode(newRecord(topic, msg)); err != nil {
+		line, err := newRecord(topic, msg).line()
+		if err != nil {
 			return err
 		}
+		text.Write(line)
 	default:
 		pretty(&text, topic, msg)
 	}
 	_, err := p.cfg.Writer.Write(text.Bytes())
 	return err
-}
-
-func pretty(text *bytes.Buffer, topic string, msg *message.Message) {
-	fmt.Fprintf(text, "%s  %s  %s\n", msg.Metadata[events.MetadataType], topic, msg.UUID)
-	for _, key := range slices.Sorted(maps.Keys(msg.Metadata)) {
-		if key != events.MetadataType {
-			fmt.Fprintf(text, "  %s: %q\n", key, msg.Metadata[key])
-		}
-	}
-	var body bytes.Buffer
-	if json.Indent(&body, msg.Payload, "  ", "  ") == nil {
-		fmt.Fprintf(text, "  %s\n", body.Bytes())
-	} else {
-		fmt.Fprintf(text, "  %q\n", []byte(msg.Payload))
-	}
-}
-
-// oneLine returns a body such that it cannot break the line or the terminal.
-func oneLine(body []byte) string {
-	var compact bytes.Buffer
-	if json.Compact(&compact, body) == nil {
-		return compact.String()
-	}
-	return fmt.Sprintf("%q", body)
-}
-
-// record is one line of the JSON format.
-type record struct {
-	Topic    string            `json:"topic"`
-	ID       string            `json:"id"`
-	Metadata map[string]string `json:"metadata,omitempty"`
-	Body     json.RawMessage   `json:"body,omitempty"`
-	Raw      []byte            `json:"raw,omitempty"`
-}
-
-func newRecord(topic string, msg *message.Message) record {
-	r := record{Topic: topic, ID: msg.UUID, Metadata: msg.Metadata}
-	// Only a body that is written just as it is may go in as JSON: its hash counts.
-	var compact bytes.Buffer
-	if json.Compact(&compact, msg.Payload) == nil && bytes.Equal(compact.Bytes(), msg.Payload) {
-		r.Body = json.RawMessage(msg.Payload)
-	} else {
-		r.Raw = msg.Payload
-	}
-	return r
 }
 
 // Close makes further calls of Publish fail with events.ErrClosed. It does not

@@ -44,8 +44,11 @@ type Subscriber struct {
 
 // NewSubscriber returns a Subscriber, or a *events.ConfigError.
 func NewSubscriber(cfg SubscriberConfig) (*Subscriber, error) {
-	if cfg.MaxLine < 0 || cfg.NackDelay < 0 {
-		return nil, &events.ConfigError{Field: "console.SubscriberConfig.MaxLine or NackDelay", Value: []any{cfg.MaxLine, cfg.NackDelay}, Problem: "is negative", Remedy: "set a positive value, or 0 for the default"}
+	if cfg.MaxLine < 0 {
+		return nil, &events.ConfigError{Field: "console.SubscriberConfig.MaxLine", Value: cfg.MaxLine, Problem: "is negative", Remedy: "set a number of bytes, or 0 for 16 MiB"}
+	}
+	if cfg.NackDelay < 0 {
+		return nil, &events.ConfigError{Field: "console.SubscriberConfig.NackDelay", Value: cfg.NackDelay, Problem: "is negative", Remedy: "set a duration, or 0 for 100 ms"}
 	}
 	if cfg.Reader == nil {
 		cfg.Reader = os.Stdin
@@ -96,7 +99,7 @@ func (s *Subscriber) read(ctx context.Context, topic string, out chan<- *message
 			s.cfg.Logger.Warn("console: a line is no event and is left out", "line", n, "error", err)
 			continue
 		}
-		if topic != "" && r.Topic != topic {
+		if topic != "" && r.topic() != topic {
 			continue
 		}
 		if !s.deliver(ctx, r, out) {
@@ -111,14 +114,7 @@ func (s *Subscriber) read(ctx context.Context, topic string, out chan<- *message
 // deliver hands a message over until it is acked.
 func (s *Subscriber) deliver(ctx context.Context, r record, out chan<- *message.Message) bool {
 	for {
-		payload := []byte(r.Body)
-		if r.Body == nil {
-			payload = r.Raw
-		}
-		msg := message.NewMessage(r.ID, payload)
-		for key, value := range r.Metadata {
-			msg.Metadata[key] = value
-		}
+		msg := r.message()
 		msgCtx, cancel := context.WithCancel(ctx)
 		msg.SetContext(msgCtx)
 		acked, open := s.hand(ctx, msg, out)

@@ -31,7 +31,7 @@ type Broker struct {
 	mu      sync.Mutex
 	topics  map[string]*topic
 	changed chan struct{} // closed, and replaced, when there is something to receive
-	crashed bool          // a receiver was made to crash: leases may run out
+	lapsing bool          // leases may run out: a receiver has crashed, or not settled something
 }
 
 // NewBroker returns an empty broker.
@@ -70,9 +70,10 @@ type waiting struct {
 
 // pending is a delivery that is not settled.
 type pending struct {
-	entry  *entry
-	owner  *receiver
-	cancel context.CancelCauseFunc
+	entry   *entry
+	owner   *receiver
+	expires time.Time // when its lease runs out; if zero, when its owner says
+	cancel  context.CancelCauseFunc
 }
 
 // Messages returns copies of the messages that a topic holds, oldest first.

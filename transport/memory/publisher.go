@@ -8,6 +8,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/logistically/events"
+	"github.com/logistically/events/transport"
 )
 
 // Publisher stores messages in a broker. It is safe for concurrent use.
@@ -26,13 +27,14 @@ func NewPublisher(broker *Broker) (*Publisher, error) {
 
 // Publish implements message.Publisher: it stores copies of all messages,
 // next to each other. Those that are nil or whose context has ended fail with an
-// *events.PublishError.
+// *events.PublishError. A topic that transport.CheckTopic refuses is an error that
+// wraps its.
 func (p *Publisher) Publish(topic string, msgs ...*message.Message) error {
 	if p.closed.Load() {
 		return fmt.Errorf("memory: publish to %q: publisher %w", topic, events.ErrClosed)
 	}
-	if topic == "" {
-		return errors.New("memory: publish: the topic is empty")
+	if err := transport.CheckTopic(topic); err != nil {
+		return fmt.Errorf("memory: publish: %w", err)
 	}
 	failed := &events.PublishError{Topic: topic, Total: len(msgs)}
 	p.broker.mu.Lock()

@@ -3,7 +3,6 @@ package memory
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -76,7 +75,7 @@ func (r *receiver) take(most int, now time.Time) (page []*transport.Delivery, ne
 	}
 	for _, t := range r.topics {
 		g := t.groups[r.cfg.Group]
-		if r.broker.crashed {
+		if r.broker.lapsing {
 			g.reclaim(now, earliest)
 		}
 		g.promote(now, earliest)
@@ -117,57 +116,29 @@ func (g *group) promote(now time.Time, earliest func(time.Time)) {
 	})
 }
 
-// reclaim queues what crashed consumers held, once their lease has run out.
+// reclaim queues, in the order of the topic, the deliveries whose lease has run out.
 func (g *group) reclaim(now time.Time, earliest func(time.Time)) {
+	var reclaimed []*waiting
 	for d, p := range g.pending {
+		expires := p.expires
+		if expires.IsZero() {
+			expires = p.owner.expires
+		}
 		switch {
-		case p.owner.expires.IsZero():
-		case p.owner.expires.After(now):
-			earliest(p.owner.expires)
+		case expires.IsZero():
+		case expires.After(now):
+			earliest(expires)
 		default:
 			delete(g.pending, d)
 			p.cancel(transport.ErrLeaseLost)
-			g.queue = append(g.queue, &waiting{entry: p.entry, attempt: d.Attempt + 1})
+			reclaimed = append(reclaimed, &waiting{entry: p.entry, attempt: d.Attempt + 1})
 		}
 	}
+	slices.SortFunc(reclaimed, byEntry)
+	g.queue = append(g.queue, reclaimed...)
 }
 
-// Settle implements transport.Receiver. It never fails.
-func (r *receiver) Settle(_ context.Context, outcomes ...transport.Outcome) error {
-	r.broker.mu.Lock()
-	defer r.broker.mu.Unlock()
-	acks := 0
-	for _, o := range outcomes {
-		r.settle(o)
-		if o.Settlement == transport.Ack {
-			acks++
-		}
-	}
-	if acks < len(outcomes) { // An ack gives nobody anything to receive.
-		r.broker.wake()
-	}
-	return nil
-}
-
-func (r *receiver) settle(o transport.Outcome) {
-	g := r.broker.topic(o.Delivery.Topic).group(r.cfg.Group, false)
-	p := g.pending[o.Delivery]
-	if p == nil || p.owner != r {
-		return // Lost, or settled before.
-	}
-	delete(g.pending, o.Delivery)
-	p.cancel(nil)
-	switch o.Settlement {
-	case transport.Retry:
-		g.delayed = append(g.delayed, &waiting{p.entry, o.Delivery.Attempt + 1, time.Now().Add(o.After)})
-	case transport.DeadLetter:
-		msg := detached(o.Delivery.Message)
-		maps.Copy(msg.Metadata, o.Metadata)
-		r.broker.append(r.cfg.DeadLetterTopic(o.Delivery.Topic), msg)
-	case transport.Release:
-		g.queue = append(g.queue, &waiting{entry: p.entry, attempt: o.Delivery.Attempt})
-	}
-}
+func byEntry(a, b *waiting) int { return a.entry.number - b.entry.number }
 
 // Close implements transport.Receiver.
 func (r *receiver) Close() error {
@@ -187,7 +158,7 @@ func (r *receiver) Close() error {
 				g.queue = append(g.queue, &waiting{entry: p.entry, attempt: d.Attempt})
 			}
 		}
-		slices.SortStableFunc(g.queue, func(a, b *waiting) int { return a.entry.number - b.entry.number })
+		slices.SortStableFunc(g.queue, byEntry)
 	}
 	r.broker.wake()
 	return nil
@@ -205,7 +176,7 @@ func Crash(r transport.Receiver) {
 	defer crashed.broker.mu.Unlock()
 	if !crashed.ended {
 		crashed.ended = true
-		crashed.broker.crashed = true
+		crashed.broker.lapsing = true
 		crashed.expires = time.Now().Add(crashed.cfg.Lease)
 		close(crashed.closed)
 		crashed.broker.wake()

@@ -1,8 +1,9 @@
 package memory
 
 import (
-	"errors"
+	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/logistically/events"
@@ -36,6 +37,7 @@ type Subscriber struct {
 	*transport.Subscriber
 	broker *Broker
 	cfg    SubscriberConfig
+	closed atomic.Bool
 }
 
 var _ transport.Source = (*Subscriber)(nil)
@@ -56,6 +58,8 @@ func NewSubscriber(broker *Broker, cfg SubscriberConfig) (*Subscriber, error) {
 		return nil, bad("SubscriberConfig.Lease", cfg.Lease, "is negative", "set a duration, or 0 for 30 s")
 	case cfg.MaxInFlight < 0:
 		return nil, bad("SubscriberConfig.MaxInFlight", cfg.MaxInFlight, "is negative", "set a number of messages, or 0 for 64")
+	case cfg.NackDelay < 0:
+		return nil, bad("SubscriberConfig.NackDelay", cfg.NackDelay, "is negative", "set a duration, or 0 for 100 ms")
 	}
 	if cfg.Lease == 0 {
 		cfg.Lease = 30 * time.Second
@@ -68,18 +72,25 @@ func NewSubscriber(broker *Broker, cfg SubscriberConfig) (*Subscriber, error) {
 	return s, nil
 }
 
+// Close makes further calls of Subscribe and Receiver fail with events.ErrClosed,
+// ends all subscriptions and waits for them. Receivers that are open stay open.
+func (s *Subscriber) Close() error {
+	s.closed.Store(true)
+	return s.Subscriber.Close()
+}
+
 // Receiver opens a receiver on topics. It implements transport.Source.
 func (s *Subscriber) Receiver(topics ...string) (transport.Receiver, error) {
-	if len(topics) == 0 {
-		return nil, errors.New("memory: receive: no topic is named")
+	if s.closed.Load() {
+		return nil, fmt.Errorf("memory: open a receiver: subscriber %w", events.ErrClosed)
+	}
+	if err := transport.CheckTopics(topics...); err != nil {
+		return nil, fmt.Errorf("memory: open a receiver: %w", err)
 	}
 	r := &receiver{broker: s.broker, cfg: s.cfg, closed: make(chan struct{})}
 	s.broker.mu.Lock()
 	defer s.broker.mu.Unlock()
 	for _, name := range topics {
-		if name == "" {
-			return nil, errors.New("memory: receive: a topic is empty")
-		}
 		t := s.broker.topic(name)
 		t.group(s.cfg.Group, s.cfg.Start == "$")
 		r.topics = append(r.topics, t)

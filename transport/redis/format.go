@@ -5,19 +5,19 @@ import (
 	"fmt"
 
 	"github.com/ThreeDotsLabs/watermill/message"
-	"github.com/vmihailenco/msgpack/v5"
 )
 
 // Fields of an entry: those that watermill-redisstream writes, and ours on
 // entries that have moved to a group's retry stream.
 const (
 	fieldUUID     = "_watermill_message_uuid"
-	fieldMetadata = "metadata" // msgpack map, or empty
+	fieldMetadata = "metadata" // MessagePack map, or empty
 	fieldPayload  = "payload"
 
 	fieldAttempt = "_events_attempt" // of the next delivery
 	fieldOrigin  = "_events_id"      // where the entry was first stored
 	fieldStored  = "_events_stored"  // when, in Unix milliseconds
+	fieldRaw     = "_events_raw"     // of a dead letter: the fields of an entry that has too many
 )
 
 // Encode returns the fields and values of a message's stream entry, in
@@ -29,31 +29,59 @@ func Encode(msg *message.Message) ([]any, error) {
 	if msg.Metadata[fieldUUID] != "" {
 		return nil, fmt.Errorf("metadata key %s is reserved", fieldUUID)
 	}
-	var metadata []byte
-	if len(msg.Metadata) > 0 {
-		var err error
-		if metadata, err = msgpack.Marshal(map[string]string(msg.Metadata)); err != nil {
-			return nil, fmt.Errorf("encode metadata: %w", err)
-		}
+	return encode(msg.UUID, msg.Metadata, msg.Payload), nil
+}
+
+func encode(uuid string, metadata message.Metadata, payload message.Payload) []any {
+	var packed []byte
+	if len(metadata) > 0 {
+		packed = appendMetadata(make([]byte, 0, metadataSize(metadata)), metadata)
 	}
-	return []any{fieldUUID, msg.UUID, fieldMetadata, metadata, fieldPayload, []byte(msg.Payload)}, nil
+	return []any{fieldUUID, uuid, fieldMetadata, packed, fieldPayload, []byte(payload)}
 }
 
 // Decode reads the message of a stream entry, such as a dead letter.
 func Decode(values map[string]any) (*message.Message, error) {
-	uuid, ok := values[fieldUUID].(string)
-	if !ok {
+	text := func(field string) string { s, _ := values[field].(string); return s }
+	_, ok := values[fieldUUID].(string)
+	return decode(fields{uuid: text(fieldUUID), metadata: text(fieldMetadata), hasUUID: ok}, []byte(text(fieldPayload)))
+}
+
+// fields are the values of an entry that mean something to us.
+type fields struct {
+	uuid, metadata, payload string
+	attempt, origin, stored string
+	hasUUID                 bool
+}
+
+// set takes one field's value.
+func (f *fields) set(name, value string) {
+	switch name {
+	case fieldUUID:
+		f.uuid, f.hasUUID = value, true
+	case fieldMetadata:
+		f.metadata = value
+	case fieldPayload:
+		f.payload = value
+	case fieldAttempt:
+		f.attempt = value
+	case fieldOrigin:
+		f.origin = value
+	case fieldStored:
+		f.stored = value
+	}
+}
+
+// decode makes the message. The payload is the handler's to change, and so not
+// a part of the string that the fields are parts of.
+func decode(f fields, payload []byte) (*message.Message, error) {
+	if !f.hasUUID {
 		return nil, fmt.Errorf("not a message: the entry has no field %s", fieldUUID)
 	}
-	payload, _ := values[fieldPayload].(string)
-	msg := message.NewMessage(uuid, []byte(payload))
-	if raw, _ := values[fieldMetadata].(string); raw != "" {
-		var metadata map[string]string
-		if err := msgpack.Unmarshal([]byte(raw), &metadata); err != nil {
-			return nil, fmt.Errorf("not a message: its metadata is no msgpack map of strings: %w", err)
-		}
-		if metadata != nil {
-			msg.Metadata = metadata
+	msg := message.NewMessage(f.uuid, payload)
+	if f.metadata != "" {
+		if err := readMetadata(f.metadata, msg.Metadata); err != nil {
+			return nil, fmt.Errorf("not a message: its metadata is %w", err)
 		}
 	}
 	return msg, nil

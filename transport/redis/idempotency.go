@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/logistically/events"
+	"github.com/logistically/events/internal/nilcheck"
 	goredis "github.com/redis/go-redis/v9"
 )
 
@@ -40,7 +41,7 @@ type IdempotencyStore struct {
 
 // NewIdempotencyStore returns a store, or a *events.ConfigError. It does no I/O.
 func NewIdempotencyStore(cfg IdempotencyStoreConfig) (*IdempotencyStore, error) {
-	if cfg.Client == nil {
+	if nilcheck.IsNil(cfg.Client) {
 		return nil, &events.ConfigError{Field: "redis.IdempotencyStoreConfig.Client", Value: nil, Problem: "is nil", Remedy: "pass a client, such as goredis.NewClient's"}
 	}
 	if cfg.KeyPrefix == "" {

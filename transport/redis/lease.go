@@ -1,10 +1,11 @@
 package redis
 
 import (
+	"errors"
+	"fmt"
 	"math/rand/v2"
 	"time"
 
-	"github.com/logistically/events/transport"
 	goredis "github.com/redis/go-redis/v9"
 )
 
@@ -26,61 +27,63 @@ func (r *receiver) renew() {
 }
 
 func (r *receiver) renewAll() {
-	byStream := map[*stream]map[string]*transport.Delivery{}
-	r.mu.Lock()
-	for d, e := range r.held {
-		if byStream[e.stream] == nil {
-			byStream[e.stream] = map[string]*transport.Delivery{}
-		}
-		byStream[e.stream][e.id] = d
+	old := time.Now().Add(-r.cfg.Lease / 4)
+	byStream := map[*stream][]*entry{}
+	for _, e := range r.snapshot(func(e *entry) bool { return e.confirmed.Before(old) }) {
+		byStream[e.stream] = append(byStream[e.stream], e)
 	}
-	r.mu.Unlock()
 	for s, held := range byStream {
-		batch := []any{r.cfg.Group, r.consumer}
-		flush := func() {
-			lost, err := extendScript.Run(r.ctx, r.cfg.Client, []string{s.key}, batch...).StringSlice()
-			if err != nil && r.ctx.Err() == nil {
-				r.cfg.Logger.Warn("redis: leases not renewed", "stream", s.key, "count", len(batch)-2, "error", explain(err, s.key))
-			}
-			for _, id := range lost {
-				r.lose(held[id])
-			}
-			batch = batch[:2]
-		}
-		for id := range held {
-			if batch = append(batch, id); len(batch) == 2+page {
-				flush()
-			}
-		}
-		if len(batch) > 2 {
-			flush()
+		for len(held) > 0 {
+			n := min(len(held), page)
+			r.extend(s, held[:n])
+			held = held[n:]
 		}
 	}
 }
 
-// lose ends the context of a delivery that is somebody else's by now.
-func (r *receiver) lose(d *transport.Delivery) {
-	if e := r.forget(d); e != nil {
-		e.cancel(transport.ErrLeaseLost)
-		r.cfg.Logger.Warn("redis: lease lost", "topic", d.Topic, "id", d.ID, "event", d.Message.UUID)
+// extend renews the leases of some entries of one stream (XCLAIM JUSTID of
+// those that are still ours), and lets go of those that are not.
+func (r *receiver) extend(s *stream, held []*entry) {
+	args := make([]any, 0, 2+len(held))
+	args = append(args, r.cfg.Group, r.consumer)
+	for _, e := range held {
+		args = append(args, e.id)
+	}
+	now := time.Now()
+	lost, err := extendScript.Run(r.ctx, r.cfg.Client, []string{s.key}, args...).StringSlice()
+	if err != nil {
+		if r.ctx.Err() == nil {
+			r.cfg.Logger.Warn("redis: leases not renewed", "stream", s.key, "count", len(held), "error", explain(err, s.key))
+		}
+		return
+	}
+	owners := make(map[string]string, len(lost)/2)
+	for i := 0; i+1 < len(lost); i += 2 {
+		owners[lost[i]] = lost[i+1]
+	}
+	for _, e := range held {
+		switch owner, gone := owners[e.id]; {
+		case !gone:
+			r.confirm(e, now)
+		case owner != "" || !r.orphan(e):
+			r.lose(e)
+		}
 	}
 }
 
-// forget ends this receiver's hold on a delivery and returns what it knew of
-// it, or nil if it held it no more.
-func (r *receiver) forget(d *transport.Delivery) *entry {
+func (r *receiver) confirm(e *entry, at time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	e := r.held[d]
-	delete(r.held, d)
-	return e
+	if e.state == ready || e.state == given {
+		r.held.renewed(e, at)
+	}
 }
 
 // reclaim takes over deliveries whose lease has run out.
 func (r *receiver) reclaim() {
 	for r.ctx.Err() == nil {
 		for _, s := range r.streams {
-			if err := r.reclaimStream(s); err != nil && r.ctx.Err() == nil && !hasPrefix(err, "NOGROUP") {
+			if err := r.reclaimStream(s); err != nil && r.ctx.Err() == nil && !hasCode(err, "NOGROUP") {
 				r.cfg.Logger.Warn("redis: reclaim failed", "stream", s.key, "error", explain(err, s.key))
 			}
 		}
@@ -88,26 +91,31 @@ func (r *receiver) reclaim() {
 	}
 }
 
+// reclaimStream takes over pages of what nobody has kept alive. XAUTOCLAIM looks at
+// ten times as many entries as it may return and no more, however many are
+// pending; with JUSTID it leaves the counts as they are.
 func (r *receiver) reclaimStream(s *stream) error {
 	for start := "0-0"; r.ctx.Err() == nil; {
-		r.mu.Lock()
-		room := r.cfg.Prefetch - len(r.ready)
-		r.mu.Unlock()
-		if room <= 0 {
+		// There is room beyond that of reading, which is taken all the time where
+		// there is much to do: what is reclaimed has waited for a lease already.
+		room := min(r.room(1, 2), page)
+		if room == 0 {
 			return nil
 		}
-		messages, next, err := r.cfg.Client.XAutoClaim(r.ctx, &goredis.XAutoClaimArgs{
-			Stream: s.key, Group: s.group, Consumer: r.consumer, MinIdle: r.cfg.Lease, Start: start, Count: int64(min(room, page)),
-		}).Result()
+		now := time.Now()
+		reply, err := r.cfg.Client.Do(r.ctx, "xautoclaim", s.key, s.group, r.consumer, r.cfg.Lease.Milliseconds(), start, "count", room, "justid").Slice()
 		if err != nil {
 			return err
 		}
-		if len(messages) > 0 {
-			deliveries, err := r.deliveries(s, messages)
-			if err != nil {
-				return err // Claimed and not accepted: reclaimed when this lease has run out.
-			}
-			r.accept(s, messages, deliveries)
+		next, ids, deleted, err := readAutoClaim(reply)
+		if err != nil {
+			return err
+		}
+		for _, id := range deleted {
+			r.reportDeleted(s, id)
+		}
+		if err := r.claim(s, ids, now); err != nil {
+			return err
 		}
 		if next == "0-0" {
 			return nil
@@ -117,67 +125,120 @@ func (r *receiver) reclaimStream(s *stream) error {
 	return nil
 }
 
-// deliveries asks how often claimed entries have been delivered (XPENDING).
-func (r *receiver) deliveries(s *stream, messages []goredis.XMessage) (map[string]int64, error) {
+// readAutoClaim reads a reply of XAUTOCLAIM JUSTID: where to go on, ids, and from
+// Redis 7 on the ids of entries that are pending and deleted.
+func readAutoClaim(reply []any) (next string, ids, deleted []string, err error) {
+	lists := make([][]string, 2)
+	for i, part := range reply[min(1, len(reply)):min(3, len(reply))] {
+		values, _ := part.([]any)
+		for _, v := range values {
+			id, ok := v.(string)
+			if !ok {
+				continue // Redis 6.2 has a null for an entry that is deleted.
+			}
+			lists[i] = append(lists[i], id)
+		}
+	}
+	next, ok := "", false
+	if len(reply) > 0 {
+		next, ok = reply[0].(string)
+	}
+	if !ok {
+		return "", nil, nil, fmt.Errorf("xautoclaim: %w", errReply)
+	}
+	return next, lists[0], lists[1], nil
+}
+
+// claim makes deliveries of entries whose lease was renewed for us at that time.
+func (r *receiver) claim(s *stream, ids []string, at time.Time) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	counts, err := r.deliveries(s, ids)
+	if err != nil {
+		return err // Claimed and not accepted: reclaimed when this lease has run out.
+	}
+	held := r.heldOf(s)
+	args := []any{"xclaim", s.key, s.group, r.consumer, 0}
+	for _, id := range ids {
+		if e := held[id]; e != nil {
+			// Held here: this consumer was late in renewing its lease. If the count
+			// has changed somebody else has had it in between, and it is not ours
+			// any more.
+			if counts[id] == e.reads {
+				r.confirm(e, at)
+				delete(counts, id)
+				continue
+			}
+			r.lose(e)
+		}
+		counts[id]++ // by the command that follows
+		args = append(args, id)
+	}
+	if len(counts) == 0 {
+		return nil
+	}
+	cmd := goredis.NewRawCmd(r.ctx, args...)
+	if err := r.cfg.Client.Process(r.ctx, cmd); err != nil && !errors.Is(err, goredis.Nil) {
+		return err
+	}
+	raw := readReply(cmd.Val())
+	entries, err := raw.entries()
+	if err != nil {
+		return fmt.Errorf("xclaim: %w", err)
+	}
+	r.accept(s, entries, counts, at)
+	return r.forgetDeleted(s, entries, counts)
+}
+
+// deliveries asks how often entries have been delivered (XPENDING).
+func (r *receiver) deliveries(s *stream, ids []string) (map[string]int64, error) {
 	pipe := r.cfg.Client.Pipeline()
-	cmds := make([]*goredis.XPendingExtCmd, len(messages))
-	for i, m := range messages {
-		cmds[i] = pipe.XPendingExt(r.ctx, &goredis.XPendingExtArgs{Stream: s.key, Group: s.group, Start: m.ID, End: m.ID, Count: 1})
+	cmds := make([]*goredis.XPendingExtCmd, len(ids))
+	for i, id := range ids {
+		cmds[i] = pipe.XPendingExt(r.ctx, &goredis.XPendingExtArgs{Stream: s.key, Group: s.group, Start: id, End: id, Count: 1})
 	}
 	if _, err := pipe.Exec(r.ctx); err != nil {
 		return nil, err
 	}
-	counts := map[string]int64{}
-	for _, cmd := range cmds {
+	counts := make(map[string]int64, len(ids))
+	for i, cmd := range cmds {
+		counts[ids[i]] = 0
 		for _, p := range cmd.Val() {
-			counts[p.ID] = p.RetryCount
+			counts[ids[i]] = p.RetryCount
 		}
 	}
 	return counts, nil
 }
 
-// Waits between looks at the delay stores: at most idle, so that retries of a
-// crashed consumer are found; at least busy, so that many retries share a look.
-const (
-	promoteIdle = 5 * time.Second
-	promoteBusy = 20 * time.Millisecond
-)
-
-// promote moves retries that are due to where they are read.
-func (r *receiver) promote() {
-	for r.ctx.Err() == nil {
-		wait := promoteIdle
-		for _, s := range r.streams {
-			if s.retry {
-				wait = min(wait, r.promoteStream(s))
-			}
-		}
-		timer := time.NewTimer(max(wait, promoteBusy))
-		select {
-		case <-timer.C:
-		case <-r.delayed:
-		case <-r.ctx.Done():
-		}
-		timer.Stop()
+// heldOf returns what is held of a stream, by id.
+func (r *receiver) heldOf(s *stream) map[string]*entry {
+	held := map[string]*entry{}
+	for _, e := range r.snapshot(func(e *entry) bool { return e.stream == s }) {
+		held[e.id] = e
 	}
+	return held
 }
 
-// promoteStream returns the time until the next retry is due.
-func (r *receiver) promoteStream(s *stream) time.Duration {
-	for r.ctx.Err() == nil {
-		reply, err := promoteScript.Run(r.ctx, r.cfg.Client, []string{s.delayKey(), s.delayedKey(), s.retryKey()}, page).Int64Slice()
-		if err != nil || len(reply) != 2 {
-			if r.ctx.Err() == nil {
-				r.cfg.Logger.Warn("redis: delayed retries not moved", "topic", s.topic, "error", explain(err, s.delayKey()))
-			}
-			return time.Second
+// forgetDeleted acks entries that are pending but were deleted or trimmed from
+// the stream: there is nothing to deliver any more. Redis 7 does so itself;
+// Redis 6.2 would offer them for ever.
+func (r *receiver) forgetDeleted(s *stream, claimed []rawEntry, asked map[string]int64) error {
+	for _, e := range claimed {
+		delete(asked, e.id)
+	}
+	for id := range asked {
+		acked, err := r.cfg.Client.XAck(r.ctx, s.key, s.group, id).Result()
+		if err != nil {
+			return err
 		}
-		if reply[1] < 0 {
-			return promoteIdle
-		}
-		if reply[1] > 0 {
-			return time.Duration(reply[1]) * time.Millisecond
+		if acked > 0 { // or else it was acked in the meantime, and nothing is lost
+			r.reportDeleted(s, id)
 		}
 	}
-	return promoteIdle
+	return nil
+}
+
+func (r *receiver) reportDeleted(s *stream, id string) {
+	r.cfg.Logger.Error("redis: a pending entry was deleted from its stream, its message is lost: does something trim the stream?", "stream", s.key, "id", id)
 }

@@ -1,103 +1,98 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/logistically/events"
 	"github.com/logistically/events/transport"
+	goredis "github.com/redis/go-redis/v9"
 )
 
 // Receiver opens a receiver on topics. Streams and groups that do not exist are
 // created (XGROUP CREATE MKSTREAM). It implements transport.Source.
 func (s *Subscriber) Receiver(topics ...string) (transport.Receiver, error) {
-	if len(topics) == 0 {
-		return nil, errors.New("redis: receive: no topic is named")
+	if s.closed.Load() {
+		return nil, fmt.Errorf("redis: open a receiver: subscriber %w", events.ErrClosed)
+	}
+	if err := transport.CheckTopics(topics...); err != nil {
+		return nil, fmt.Errorf("redis: open a receiver: %w", err)
 	}
 	r := &receiver{
-		cfg:      s.cfg,
-		consumer: s.consumerName(),
-		held:     map[*transport.Delivery]*entry{},
-		arrived:  make(chan struct{}, 1),
-		taken:    make(chan struct{}, 1),
-		delayed:  make(chan struct{}, 1),
+		cfg:    s.cfg,
+		client: blockingClient(s.cfg.Client, s.cfg.Block),
+		// Large until it is known better: the first pages are small.
+		entryBytes: 256 << 10,
+		consumer:   s.consumerName(),
+		arrived:    make(chan struct{}, 1),
+		taken:      make(chan struct{}, 1),
+		delayed:    make(chan struct{}, 1),
 	}
+	var readers [][]*stream
+	_, sharded := s.cfg.Client.(interface { // *goredis.ClusterClient and *goredis.Ring
+		ForEachShard(ctx context.Context, fn func(ctx context.Context, client *goredis.Client) error) error
+	})
 	for _, topic := range topics {
-		if topic == "" {
-			return nil, errors.New("redis: receive: a topic is empty")
+		streams, err := s.cfg.streamsOf(topic)
+		if err != nil {
+			return nil, fmt.Errorf("redis: open a receiver: SubscriberConfig.DeadLetterTopic: %w", err)
 		}
-		key := s.cfg.KeyPrefix + topic
-		base := transport.HashTag(key)
-		r.streams = append(r.streams,
-			&stream{topic: topic, key: key, start: s.cfg.Start, base: base, group: s.cfg.Group},
-			&stream{topic: topic, key: base + ":retry:" + s.cfg.Group, start: "0", base: base, group: s.cfg.Group, retry: true},
-		)
+		r.streams = append(r.streams, streams...)
+		if sharded || len(readers) == 0 {
+			readers = append(readers, nil)
+		}
+		readers[len(readers)-1] = append(readers[len(readers)-1], streams...)
 	}
 	r.ctx, r.cancel = context.WithCancelCause(context.Background())
-	if err := r.createGroups(r.ctx); err != nil {
+	if err := r.createGroups(r.ctx, r.streams); err != nil {
 		r.cancel(err)
 		return nil, fmt.Errorf("redis: open group %q: %w", s.cfg.Group, err)
 	}
-	r.running.Go(r.read)
+	for _, streams := range readers { // one read may name keys of one slot only
+		r.running.Go((&reader{receiver: r, streams: streams}).run)
+	}
 	r.running.Go(r.reclaim)
 	r.running.Go(r.renew)
 	r.running.Go(r.promote)
 	return r, nil
 }
 
-// stream is one key that a receiver reads: a topic's stream, or the stream of
-// a group's retries for it.
-type stream struct {
-	topic string
-	key   string
-	start string
-	base  string // of the names of the keys that belong to the topic
-	group string
-	retry bool
-}
-
-func (s *stream) retryKey() string   { return s.base + ":retry:" + s.group }
-func (s *stream) delayKey() string   { return s.base + ":delay:" + s.group }
-func (s *stream) delayedKey() string { return s.base + ":delayed:" + s.group }
-
-// deleteFlag tells the scripts to delete what they ack: entries of a retry
-// stream are this group's alone.
-func (s *stream) deleteFlag() string {
-	if s.retry {
-		return "1"
+// blockingClient returns a client whose reads last longer than block.
+func blockingClient(client goredis.UniversalClient, block time.Duration) goredis.UniversalClient {
+	c, ok := client.(*goredis.Client)
+	if timeout := 2*block + time.Second; ok && c.Options().ReadTimeout > 0 && c.Options().ReadTimeout < timeout {
+		return c.WithTimeout(timeout) // shares c's connections
 	}
-	return "0"
-}
-
-// entry is what a receiver knows of a delivery that it holds.
-type entry struct {
-	stream *stream
-	id     string
-	values map[string]any
-	origin string
-	cancel context.CancelCauseFunc
+	return client
 }
 
 type receiver struct {
 	cfg      SubscriberConfig
+	client   goredis.UniversalClient // for commands that block
 	consumer string
 	streams  []*stream
 
-	ctx     context.Context // ends with Close
+	ctx     context.Context // ends with Close, or when the receiver fails for good
 	cancel  context.CancelCauseFunc
-	running sync.WaitGroup
+	running sync.WaitGroup // the goroutines of Receiver
+	calls   sync.WaitGroup // commands under way whose caller may have gone; see await
 	closing sync.Once
 	closed  error // of Close
 
-	mu    sync.Mutex
-	ready []*transport.Delivery
-	held  map[*transport.Delivery]*entry // ready, or handed over and not settled
+	mu         sync.Mutex
+	queue      []*entry // read and not handed over; some may be lost by now
+	queueBytes int      // of their payloads
+	entryBytes int      // how large entries are, at a guess
+	held       list     // ready or given
+	ended      bool     // nothing is added to calls any more
 
-	arrived chan struct{} // ready is not empty
-	taken   chan struct{} // ready has become shorter
+	arrived chan struct{} // queue is not empty
+	taken   chan struct{} // queue has become shorter
 	delayed chan struct{} // a retry was stored
 }
 
@@ -108,25 +103,16 @@ func (r *receiver) Capabilities() transport.Capabilities {
 
 // Receive implements transport.Receiver.
 func (r *receiver) Receive(ctx context.Context, most int) ([]*transport.Delivery, error) {
-	most = max(most, 1)
 	for {
 		if r.ctx.Err() != nil {
-			return nil, fmt.Errorf("redis: receive: receiver %w", events.ErrClosed)
+			return nil, fmt.Errorf("redis: receive: %w", context.Cause(r.ctx))
 		}
 		if err := ctx.Err(); err != nil {
+			// The signal that woke this call may have been another one's.
+			r.signalArrived()
 			return nil, fmt.Errorf("redis: receive: %w", err)
 		}
-		r.mu.Lock()
-		n := min(most, len(r.ready))
-		page := append([]*transport.Delivery(nil), r.ready[:n]...)
-		r.ready = r.ready[n:]
-		more := len(r.ready) > 0
-		r.mu.Unlock()
-		if more {
-			signal(r.arrived)
-		}
-		if n > 0 {
-			signal(r.taken)
+		if page := r.dequeue(max(most, 1)); len(page) > 0 {
 			return page, nil
 		}
 		select {
@@ -137,6 +123,41 @@ func (r *receiver) Receive(ctx context.Context, most int) ([]*transport.Delivery
 	}
 }
 
+// dequeue hands over up to most entries.
+func (r *receiver) dequeue(most int) (page []*transport.Delivery) {
+	r.mu.Lock()
+	page = make([]*transport.Delivery, 0, min(most, len(r.queue)))
+	n := 0
+	for ; n < len(r.queue) && len(page) < most; n++ {
+		e := r.queue[n]
+		r.queueBytes -= len(e.fields.payload)
+		if e.state == ready { // or else lost while it waited
+			e.state = given
+			page = append(page, &e.Delivery)
+		}
+	}
+	clear(r.queue[:n])
+	r.queue = r.queue[n:]
+	more := len(r.queue) > 0
+	r.mu.Unlock()
+	if more {
+		signal(r.arrived)
+	}
+	if n > 0 {
+		signal(r.taken)
+	}
+	return page
+}
+
+func (r *receiver) signalArrived() {
+	r.mu.Lock()
+	more := len(r.queue) > 0
+	r.mu.Unlock()
+	if more {
+		signal(r.arrived)
+	}
+}
+
 func signal(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
@@ -144,34 +165,34 @@ func signal(c chan struct{}) {
 	}
 }
 
-// createGroups makes what does not exist yet.
-func (r *receiver) createGroups(ctx context.Context) error {
-	for _, s := range r.streams {
-		err := r.cfg.Client.XGroupCreateMkStream(ctx, s.key, s.group, s.start).Err()
-		if err != nil && !hasPrefix(err, "BUSYGROUP") {
-			return explain(err, s.key)
-		}
+// fail ends the receiver for good: nothing it could do would help.
+func (r *receiver) fail(err error) {
+	if r.ctx.Err() == nil {
+		r.cfg.Logger.Error("redis: receiving ends", "group", r.cfg.Group, "error", err)
+		r.cancel(err)
 	}
-	return nil
 }
 
 // Close implements transport.Receiver. It takes as long as the read under way,
 // that is, up to Block, and releases what is held.
 func (r *receiver) Close() error {
 	r.closing.Do(func() {
-		r.cancel(fmt.Errorf("redis: receiver %w", events.ErrClosed))
+		r.cancel(fmt.Errorf("receiver %w", events.ErrClosed))
 		r.running.Wait()
-		r.mu.Lock()
-		outcomes := make([]transport.Outcome, 0, len(r.held))
-		for d := range r.held {
-			outcomes = append(outcomes, d.Release())
-		}
-		r.ready = nil
-		r.mu.Unlock()
+		defer r.waitForCalls()
 		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 		defer cancel()
+		held := r.snapshot(func(*entry) bool { return true })
+		slices.SortStableFunc(held, func(a, b *entry) int { return cmp.Or(cmp.Compare(a.Topic, b.Topic), compareIDs(a.ID, b.ID)) })
+		outcomes := make([]transport.Outcome, len(held))
+		for i, e := range held {
+			outcomes[i] = e.Release()
+		}
 		if len(outcomes) > 0 {
 			r.closed = r.Settle(ctx, outcomes...)
+		}
+		if errors.Is(r.closed, goredis.ErrClosed) {
+			return
 		}
 		for _, s := range r.streams {
 			// Only tidying: a name that stays behind does no harm.
@@ -183,5 +204,5 @@ func (r *receiver) Close() error {
 	return r.closed
 }
 
-// closeTimeout bounds what Close spends on a server that does not answer.
+// closeTimeout bounds what Close spends on releasing what is held.
 const closeTimeout = 5 * time.Second

@@ -3,27 +3,18 @@ package redis
 import (
 	"cmp"
 	"context"
-	"maps"
+	"errors"
+	"fmt"
 	"math/rand/v2"
-	"strconv"
 	"time"
 
 	"github.com/logistically/events/transport"
 	goredis "github.com/redis/go-redis/v9"
-	"github.com/vmihailenco/msgpack/v5"
 )
 
-// task is one script call and the outcomes it settles.
-type task struct {
-	script   *goredis.Script
-	keys     []string
-	args     []any
-	outcomes []transport.Outcome
-}
-
-// Settle implements transport.Receiver: all acks of a stream are one script
-// call, each other outcome is one, and all calls share a round trip. A call that
-// is repeated after a lost connection changes nothing if it was done.
+// Settle implements transport.Receiver: all acks of a stream are one command,
+// each other outcome is one script call, and all of them share a round trip. A
+// call that is repeated after a lost connection changes nothing if it was done.
 func (r *receiver) Settle(ctx context.Context, outcomes ...transport.Outcome) error {
 	tasks, failed := r.tasks(outcomes)
 	for attempt := 0; len(tasks) > 0; attempt++ {
@@ -40,7 +31,7 @@ func (r *receiver) Settle(ctx context.Context, outcomes ...transport.Outcome) er
 			timer.Stop()
 		}
 		for _, t := range tasks {
-			failed.add(t, context.Cause(ctx))
+			failed.add(t, errors.Join(context.Cause(ctx), explain(t.err, t.keys[0])))
 		}
 		break
 	}
@@ -50,154 +41,141 @@ func (r *receiver) Settle(ctx context.Context, outcomes ...transport.Outcome) er
 	return &failed.SettleError
 }
 
-type failures struct{ transport.SettleError }
-
-func (f *failures) add(t task, err error) {
-	for _, o := range t.outcomes {
-		f.Unsettled = append(f.Unsettled, transport.UnsettledOutcome{Outcome: o, Err: err})
-	}
-}
-
-// tasks makes script calls of outcomes, and ends this receiver's hold on the
-// deliveries: whatever becomes of the calls, nobody renews the leases now.
-func (r *receiver) tasks(outcomes []transport.Outcome) ([]task, *failures) {
-	failed := &failures{}
-	acks := map[*stream]*task{}
-	var tasks []task
-	retried := false
-	for _, o := range outcomes {
-		e := r.forget(o.Delivery)
-		if e == nil {
-			continue // Lost, or settled before.
-		}
-		e.cancel(nil)
-		if o.Settlement == transport.Ack {
-			t := acks[e.stream]
-			if t == nil {
-				t = &task{script: ackScript, keys: []string{e.stream.key}, args: []any{r.cfg.Group, r.consumer, e.stream.deleteFlag()}}
-				acks[e.stream] = t
-			}
-			t.args = append(t.args, e.id)
-			t.outcomes = append(t.outcomes, o)
-			continue
-		}
-		t, err := r.task(e, o)
-		if err != nil {
-			failed.add(task{outcomes: []transport.Outcome{o}}, err)
-			continue
-		}
-		retried = retried || o.Settlement == transport.Retry
-		tasks = append(tasks, t)
-	}
-	for _, t := range acks {
-		tasks = append(tasks, *t)
-	}
-	if retried {
-		defer signal(r.delayed)
-	}
-	return tasks, failed
-}
-
-func (r *receiver) task(e *entry, o transport.Outcome) (task, error) {
-	s, d := e.stream, o.Delivery
-	t := task{outcomes: []transport.Outcome{o}}
-	switch o.Settlement {
-	case transport.Retry:
-		packed, err := msgpack.Marshal(e.again(d, d.Attempt+1))
-		if err != nil {
-			return t, err
-		}
-		t.script = retryScript
-		t.keys = []string{s.key, s.delayKey(), s.delayedKey()}
-		t.args = []any{r.cfg.Group, r.consumer, e.id, o.After.Milliseconds(), e.id + "@" + strconv.FormatBool(s.retry), packed, s.deleteFlag()}
-	case transport.DeadLetter:
-		msg := d.Message.Copy()
-		maps.Copy(msg.Metadata, o.Metadata)
-		values, err := Encode(msg)
-		if err != nil {
-			return t, err
-		}
-		t.script = moveScript
-		t.keys = []string{s.key, r.cfg.KeyPrefix + r.cfg.DeadLetterTopic(s.topic)}
-		t.args = append([]any{r.cfg.Group, r.consumer, e.id, s.deleteFlag()}, values...)
-	default: // Release: to the group's retry stream, where anyone sees it at once.
-		t.script = moveScript
-		t.keys = []string{s.key, s.retryKey()}
-		t.args = []any{r.cfg.Group, r.consumer, e.id, s.deleteFlag()}
-		for _, v := range e.again(d, d.Attempt) {
-			t.args = append(t.args, v)
-		}
-	}
-	return t, nil
-}
-
-// again returns the entry's fields and values for its next delivery.
-func (e *entry) again(d *transport.Delivery, attempt int) []string {
-	fields := []string{
-		fieldAttempt, strconv.Itoa(attempt), fieldOrigin, e.origin, fieldStored, strconv.FormatInt(d.Stored.UnixMilli(), 10),
-	}
-	for field, value := range e.values {
-		switch field {
-		case fieldAttempt, fieldOrigin, fieldStored:
-		default:
-			text, _ := value.(string)
-			fields = append(fields, field, text)
-		}
-	}
-	return fields
-}
-
-// run calls all tasks in one round trip and returns those to be tried again.
-func (r *receiver) run(ctx context.Context, tasks []task, failed *failures) (again []task) {
+// run sends all tasks in one round trip and returns those to be tried again. It
+// returns when ctx ends, whatever the server does: the commands may be done then.
+func (r *receiver) run(ctx context.Context, tasks []*task, failed *failures) (again []*task) {
 	pipe := r.cfg.Client.Pipeline()
 	cmds := make([]*goredis.Cmd, len(tasks))
 	for i, t := range tasks {
-		cmds[i] = pipe.EvalSha(ctx, t.script.Hash(), t.keys, t.args...)
+		cmds[i] = t.queue(ctx, pipe)
 	}
-	_, execErr := pipe.Exec(ctx)
-	missing := map[*goredis.Script]bool{}
-	for i, cmd := range cmds {
-		err := cmd.Err()
-		if err == nil && cmd.Val() == nil { // not even sent; see Publisher.Publish
+	execErr := r.await(ctx, func() error {
+		_, err := pipe.Exec(ctx)
+		return err
+	})
+	if errors.Is(execErr, errWaitEnded) { // The commands are not ours to read.
+		for _, t := range tasks {
+			t.err = cmp.Or(t.err, execErr)
+		}
+		return tasks
+	}
+	for i, t := range tasks {
+		err := cmds[i].Err()
+		if err == nil && cmds[i].Val() == nil { // not even sent; see Publisher.Publish
 			err = cmp.Or(execErr, errNoReply)
 		}
 		switch {
 		case err == nil:
-		case hasPrefix(err, "NOSCRIPT"):
-			missing[tasks[i].script] = true
-			again = append(again, tasks[i])
+			r.settled(t)
+		case hasCode(err, "NOSCRIPT"):
+			t.whole = true
+			again = append(again, t)
 		case passing(err):
-			again = append(again, tasks[i])
-		case hasPrefix(err, "NOGROUP"):
-			// The group is gone, and with it what was pending: nothing to settle.
+			if t.err == nil || ctx.Err() == nil { // Or else it may be no more than the end of ctx.
+				t.err = err
+			}
+			again = append(again, t)
 		default:
-			failed.add(tasks[i], explain(err, tasks[i].keys[len(tasks[i].keys)-1]))
+			failed.add(t, explain(err, t.keys...))
 		}
-	}
-	for script := range missing {
-		if err := script.Load(ctx, r.cfg.Client).Err(); err != nil {
-			r.cfg.Logger.Warn("redis: script not loaded", "error", explain(err, ""))
-		}
-	}
-	if len(missing) > 0 && len(again) > 0 {
-		return r.run(ctx, again, failed)
 	}
 	return again
 }
 
-// bury moves an entry that is no message to the dead letters, as it is.
-func (r *receiver) bury(e *entry, d *transport.Delivery, cause error) {
-	args := []any{r.cfg.Group, r.consumer, e.id, e.stream.deleteFlag()}
-	for field, value := range e.values {
-		args = append(args, field, value)
+// settled ends what is done with.
+func (r *receiver) settled(t *task) {
+	retried := false
+	r.mu.Lock()
+	for _, o := range t.outcomes {
+		entryOf(o).state = done
+		retried = retried || o.Settlement == transport.Retry
 	}
-	for key, value := range transport.FailureMetadata(d, cause) {
+	r.mu.Unlock()
+	if retried {
+		signal(r.delayed)
+	}
+}
+
+var errWaitEnded = errors.New("the server has not answered")
+
+// await runs fn and returns its error, or errWaitEnded when ctx ends before:
+// go-redis keeps to a context only if its client is told so. fn then ends with the
+// client's own time-outs, and the receiver's Close waits for it.
+func (r *receiver) await(ctx context.Context, fn func() error) error {
+	if ctx.Done() == nil || !r.addCall() {
+		return fn()
+	}
+	result := make(chan error, 1)
+	go func() {
+		defer r.calls.Done()
+		result <- fn()
+	}()
+	select {
+	case err := <-result:
+		return err
+	case <-ctx.Done():
+		select {
+		case err := <-result: // It was just in time.
+			return err
+		default:
+			return fmt.Errorf("%w: %w", errWaitEnded, context.Cause(ctx))
+		}
+	}
+}
+
+// addCall adds to the calls that Close waits for, unless it has begun to wait.
+func (r *receiver) addCall() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ended {
+		return false
+	}
+	r.calls.Add(1)
+	return true
+}
+
+func (r *receiver) waitForCalls() {
+	r.mu.Lock()
+	r.ended = true
+	r.mu.Unlock()
+	r.calls.Wait()
+}
+
+type failures struct {
+	transport.SettleError
+	receiver *receiver
+}
+
+// add lists a task's outcomes as not settled. Their leases run out.
+func (f *failures) add(t *task, err error) {
+	for _, o := range t.outcomes {
+		f.Unsettled = append(f.Unsettled, transport.UnsettledOutcome{Outcome: o, Err: err})
+		if e := entryOf(o); e != nil && e.receiver == f.receiver {
+			f.receiver.mu.Lock()
+			if e.state == settling {
+				e.state = unsettled
+			}
+			f.receiver.mu.Unlock()
+		}
+	}
+}
+
+// bury moves an entry that is no message to the dead letters, as it is.
+func (r *receiver) bury(e *entry, raw *rawEntry, cause error) {
+	const most = 1000 // What a script can pass on to XADD is limited.
+	args := r.whose(e)
+	if raw.count <= most {
+		args = append(args, raw.values()...)
+	} else {
+		args = append(args, fieldRaw, raw.all.text)
+	}
+	for key, value := range transport.FailureMetadata(&e.Delivery, cause) {
 		args = append(args, key, value)
 	}
-	target := r.cfg.KeyPrefix + r.cfg.DeadLetterTopic(e.stream.topic)
+	target := e.stream.dead
 	err := moveScript.Run(r.ctx, r.cfg.Client, []string{e.stream.key, target}, args...).Err()
 	if err != nil {
-		r.cfg.Logger.Error("redis: undecodable entry stays pending", "stream", e.stream.key, "id", e.id, "cause", cause, "error", explain(err, target))
+		r.cfg.Logger.Error("redis: undecodable entry stays pending", "stream", e.stream.key, "id", e.id, "cause", cause, "error", explain(err, e.stream.key, target))
 		return
 	}
 	r.cfg.Logger.Warn("redis: undecodable entry moved to the dead letters", "stream", e.stream.key, "id", e.id, "target", target, "cause", cause)

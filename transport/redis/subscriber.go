@@ -1,13 +1,18 @@
 package redis
 
 import (
+	"cmp"
 	"crypto/rand"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
+	"regexp"
+	"sync/atomic"
 	"time"
 
 	"github.com/logistically/events"
+	"github.com/logistically/events/internal/nilcheck"
 	"github.com/logistically/events/transport"
 	goredis "github.com/redis/go-redis/v9"
 )
@@ -22,18 +27,22 @@ type SubscriberConfig struct {
 	// Consumer names this consumer; names must differ within a group. Empty
 	// means host, process id and a random part.
 	Consumer string
-	// KeyPrefix is put before each topic to form the stream's key.
-	KeyPrefix string
 	// Start is where a group that does not exist yet begins: "0" (the zero
 	// value's meaning) with all there is, "$" with what comes, or after an
 	// entry id. (XGROUP CREATE)
 	Start string
 	// Block is how long one read waits for messages, and so how long Close may
-	// take. Zero means 1 s. (XREADGROUP BLOCK)
+	// take. On a cluster it must be shorter than the client's ReadTimeout. Zero
+	// means 1 s. (XREADGROUP BLOCK)
 	Block time.Duration
-	// Prefetch is how many entries are read ahead of Receive. Zero means 256.
-	// (XREADGROUP COUNT)
+	// Prefetch is how many entries are read ahead of Receive; up to as many
+	// again come from the group's retries and from crashed consumers. What is
+	// read counts as delivered: if the process dies, the attempt of all of it is
+	// one higher. Zero means 1000. (XREADGROUP COUNT)
 	Prefetch int
+	// PrefetchBytes ends reading ahead when that much payload waits for Receive;
+	// one page may go over it. Zero means 16 MiB.
+	PrefetchBytes int
 	// Lease is for how long a consumer that is silent keeps its deliveries. A
 	// living one renews them every third of it. Zero means 30 s. (XCLAIM, XAUTOCLAIM)
 	Lease time.Duration
@@ -55,7 +64,8 @@ type SubscriberConfig struct {
 // message.Subscriber and a transport.Source, and safe for concurrent use.
 type Subscriber struct {
 	*transport.Subscriber
-	cfg SubscriberConfig
+	cfg    SubscriberConfig
+	closed atomic.Bool
 }
 
 var _ transport.Source = (*Subscriber)(nil)
@@ -72,8 +82,13 @@ func NewSubscriber(cfg SubscriberConfig) (*Subscriber, error) {
 		cfg.Block = time.Second
 	}
 	if cfg.Prefetch == 0 {
-		cfg.Prefetch = 256
+		cfg.Prefetch = 1000
 	}
+	if cfg.PrefetchBytes == 0 {
+		cfg.PrefetchBytes = 16 << 20
+	}
+	// Beyond this they mean no limit, and must not overflow.
+	cfg.Prefetch, cfg.PrefetchBytes = min(cfg.Prefetch, math.MaxInt/4), min(cfg.PrefetchBytes, math.MaxInt/4)
 	if cfg.Lease == 0 {
 		cfg.Lease = 30 * time.Second
 	}
@@ -96,26 +111,44 @@ func (cfg *SubscriberConfig) check() error {
 		return &events.ConfigError{Field: "redis.SubscriberConfig." + field, Value: value, Problem: problem, Remedy: remedy}
 	}
 	switch {
-	case cfg.Client == nil:
+	case nilcheck.IsNil(cfg.Client):
 		return bad("Client", nil, "is nil", "pass a client, such as goredis.NewClient's")
 	case cfg.Group == "":
 		return bad("Group", "", "is empty", "name the consumer group, such as the service's name")
 	case cfg.Block != 0 && cfg.Block < time.Millisecond:
 		return bad("Block", cfg.Block, "is below 1 ms", "set a duration of at least 1 ms, or 0 for 1 s")
+	case tooLong(cfg.Client, cfg.Block):
+		return bad("Block", cfg.Block, "is not below the cluster client's ReadTimeout", "shorten it, or raise goredis.ClusterOptions.ReadTimeout")
 	case cfg.Prefetch < 0:
-		return bad("Prefetch", cfg.Prefetch, "is negative", "set a number of entries, or 0 for 256")
+		return bad("Prefetch", cfg.Prefetch, "is negative", "set a number of entries, or 0 for 1000")
+	case cfg.PrefetchBytes < 0:
+		return bad("PrefetchBytes", cfg.PrefetchBytes, "is negative", "set a number of bytes, or 0 for 16 MiB")
+	case !startPattern.MatchString(cfg.Start):
+		return bad("Start", cfg.Start, "is no start", `use "0", "$", or an entry id such as "1700000000000-0"`)
 	case cfg.Lease != 0 && cfg.Lease < 10*time.Millisecond:
 		return bad("Lease", cfg.Lease, "is below 10 ms", "set a duration, or 0 for 30 s")
-	case cfg.ReclaimInterval < 0:
-		return bad("ReclaimInterval", cfg.ReclaimInterval, "is negative", "set a duration, or 0 for half of Lease")
+	case cfg.ReclaimInterval != 0 && cfg.ReclaimInterval < 10*time.Millisecond:
+		return bad("ReclaimInterval", cfg.ReclaimInterval, "is below 10 ms", "set a duration, or 0 for half of Lease")
+	case cfg.NackDelay < 0:
+		return bad("NackDelay", cfg.NackDelay, "is negative", "set a duration, or 0 for 100 ms")
 	case cfg.MaxInFlight < 0:
 		return bad("MaxInFlight", cfg.MaxInFlight, "is negative", "set a number of messages, or 0 for 64")
 	}
 	return nil
 }
 
-// consumerName returns the name for one receiver: a second receiver of the same
-// subscriber is a consumer of its own.
+// Close makes further calls of Subscribe and Receiver fail with events.ErrClosed,
+// ends all subscriptions and waits for them. Receivers that are open stay open.
+func (s *Subscriber) Close() error {
+	s.closed.Store(true)
+	return s.Subscriber.Close()
+}
+
+// startPattern is what XGROUP CREATE takes.
+var startPattern = regexp.MustCompile(`^($|\$$|[0-9]+(-[0-9]+)?$)`)
+
+// consumerName returns the name for one receiver: unless the name is set, a
+// second receiver of the same subscriber is a consumer of its own.
 func (s *Subscriber) consumerName() string {
 	if s.cfg.Consumer != "" {
 		return s.cfg.Consumer
@@ -125,4 +158,10 @@ func (s *Subscriber) consumerName() string {
 		host = "unknown"
 	}
 	return fmt.Sprintf("%s-%d-%s", host, os.Getpid(), rand.Text()[:8])
+}
+
+// tooLong reports whether a cluster client would give up reads before block has passed.
+func tooLong(client goredis.UniversalClient, block time.Duration) bool {
+	c, ok := client.(*goredis.ClusterClient)
+	return ok && c.Options().ReadTimeout > 0 && cmp.Or(block, time.Second) >= c.Options().ReadTimeout
 }

@@ -13,14 +13,19 @@ import (
 )
 
 func TestTransport(t *testing.T) {
-	const lease = 500 * time.Millisecond
+	t.Parallel()
 	client := goredis.NewClient(&goredis.Options{Addr: redisserver.New(t).Addr, PoolSize: 100})
 	t.Cleanup(func() {
 		if err := client.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	transporttest.Run(t, transporttest.Harness{
+	transporttest.Run(t, harness(client))
+}
+
+func harness(client goredis.UniversalClient) transporttest.Harness {
+	const lease = 500 * time.Millisecond
+	return transporttest.Harness{
 		Publisher: func(t *testing.T) message.Publisher {
 			pub, err := redis.NewPublisher(redis.PublisherConfig{Client: client})
 			if err != nil {
@@ -51,5 +56,5 @@ func TestTransport(t *testing.T) {
 			return dead
 		},
 		Lease: lease,
-	})
+	}
 }

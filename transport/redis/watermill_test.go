@@ -3,6 +3,7 @@ package redis_test
 import (
 	"io"
 	"log"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 
 // Watermill's own suite, as a plain Publisher and Subscriber.
 func TestWatermillUniversalSuite(t *testing.T) {
+	t.Parallel()
 	log.SetOutput(io.Discard)
 	client := goredis.NewClient(&goredis.Options{Addr: redisserver.New(t).Addr, PoolSize: 200})
 	t.Cleanup(func() {
@@ -37,6 +39,12 @@ func TestWatermillUniversalSuite(t *testing.T) {
 	tests.TestPubSub(t, tests.Features{
 		ConsumerGroups: true, Persistent: true, GuaranteedOrderWithSingleSubscriber: true, NewSubscriberReceivesOldMessages: true,
 	}, func(t *testing.T) (message.Publisher, message.Subscriber) {
-		return open(t, watermill.NewShortUUID())
+		// A test's subscribers share the messages and go on where others ended,
+		// except where the test is about new ones.
+		group := t.Name()
+		if strings.Contains(group, "NewSubscriber") {
+			group = watermill.NewShortUUID()
+		}
+		return open(t, group)
 	}, open)
 }

@@ -9,22 +9,8 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
-	"github.com/logistically/events"
 	"github.com/logistically/events/transport"
 )
-
-func nilMessageIsRefused(t *testing.T, e *env) {
-	if err := e.pub.Publish(e.topic, nil); err == nil {
-		t.Error("a nil message was published")
-	}
-}
-
-func publishAfterCloseFails(t *testing.T, e *env) {
-	e.check(e.pub.Close())
-	if err := e.pub.Publish(e.topic, message.NewMessage("1", nil)); !errors.Is(err, events.ErrClosed) {
-		t.Errorf("publish after Close: %v, want events.ErrClosed", err)
-	}
-}
 
 func messagesArriveAsPublished(t *testing.T, e *env) {
 	sent := []*message.Message{

@@ -59,6 +59,10 @@ func Run(t *testing.T, h Harness) {
 		name string
 		test func(*testing.T, *env)
 	}{
+		{"TopicsThatAreNoneAreNotPublishedTo", topicsThatAreNoneAreNotPublishedTo},
+		{"TopicsThatAreNoneAreNotReceived", topicsThatAreNoneAreNotReceived},
+		{"ClosedSubscriberOpensNothing", closedSubscriberOpensNothing},
+		{"OutcomesThatAreNoneAreReported", outcomesThatAreNoneAreReported},
 		{"MessagesArriveAsPublished", messagesArriveAsPublished},
 		{"BulkPublishKeepsOrder", bulkPublishKeepsOrder},
 		{"ReceiveReturnsAtMostMax", receiveReturnsAtMostMax},
@@ -117,14 +121,19 @@ func (e *env) subscriber(group string) message.Subscriber {
 	return sub
 }
 
-// receiver opens a receiver on the test's topic; it is closed with the test.
-func (e *env) receiver(group string) transport.Receiver {
+func (e *env) source(group string) transport.Source {
 	e.t.Helper()
 	source, ok := e.subscriber(group).(transport.Source)
 	if !ok {
 		e.t.Fatal("the subscriber is no transport.Source")
 	}
-	r, err := source.Receiver(e.topic)
+	return source
+}
+
+// receiver opens a receiver on the test's topic; it is closed with the test.
+func (e *env) receiver(group string) transport.Receiver {
+	e.t.Helper()
+	r, err := e.source(group).Receiver(e.topic)
 	e.check(err)
 	e.t.Cleanup(func() { e.check(r.Close()) })
 	return r

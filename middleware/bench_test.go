@@ -1,0 +1,97 @@
+package middleware_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/logistically/events"
+	"github.com/logistically/events/internal/measure"
+	"github.com/logistically/events/middleware"
+	"github.com/logistically/events/transport"
+	"go.opentelemetry.io/otel/trace/noop"
+)
+
+type layer struct {
+	name  string
+	chain []message.HandlerMiddleware
+}
+
+// layers are the five middlewares, none of them, and all in their order.
+func layers(tb testing.TB) []layer {
+	tb.Helper()
+	poison, err := middleware.PoisonQueue(middleware.PoisonConfig{})
+	must(tb, err)
+	retry, err := middleware.Retry(middleware.RetryConfig{})
+	must(tb, err)
+	accept := validatorFunc(func(context.Context, string, []byte) error { return nil })
+	validation, err := middleware.Validation(accept, middleware.ValidationConfig{})
+	must(tb, err)
+	all := []message.HandlerMiddleware{
+		middleware.Tracing(middleware.TracingConfig{TracerProvider: noop.NewTracerProvider(), Group: "group"}),
+		poison, retry, validation, once(tb),
+	}
+	return []layer{
+		{"none", nil}, {"tracing", all[:1]}, {"poison-queue", all[1:2]}, {"retry", all[2:3]},
+		{"validation", all[3:4]}, {"idempotency", []message.HandlerMiddleware{once(tb)}}, {"all", all},
+	}
+}
+
+const keys = 4096
+
+// once has a store of its own, which is soon full, as others are after a day:
+// each new key makes it forget one.
+func once(tb testing.TB) message.HandlerMiddleware {
+	tb.Helper()
+	store, err := middleware.NewMemoryIdempotencyStore(middleware.MemoryIdempotencyConfig{MaxKeys: keys / 2})
+	must(tb, err)
+	mw, err := middleware.Idempotency(middleware.IdempotencyConfig{Store: store, Scope: "group"})
+	must(tb, err)
+	return mw
+}
+
+// around handles a delivery, with the context that package router gives it, by a
+// handler that does nothing inside the chain. No id returns within keys runs.
+func around(chain []message.HandlerMiddleware) measure.Operation {
+	handle := func(*message.Message) ([]*message.Message, error) { return nil, nil }
+	for _, mw := range slices.Backward(chain) {
+		handle = mw(handle)
+	}
+	var ids [keys]string
+	for i := range ids {
+		ids[i] = fmt.Sprintf("0198a1b2-7c3d-7e4f-8a9b-%012d", i)
+	}
+	msg := message.NewMessage(ids[0], []byte(`{"n":1}`))
+	h := events.Header{
+		ID: ids[0], Type: "order.placed", Origin: "order-service", Version: events.DefaultVersion, CorrelationID: ids[0],
+		TraceParent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+	}
+	events.SetHeader(msg, h)
+	d := &transport.Delivery{Message: msg, Topic: "order-events", ID: "1-0", Attempt: 1}
+	msg.SetContext(events.ContextWithHeader(transport.ContextWithDelivery(context.Background(), d, full), h))
+	at := 0
+	return func() error {
+		at++
+		msg.UUID = ids[at%keys]
+		_, err := handle(msg)
+		return err
+	}
+}
+
+// warm runs op until the store that it uses is full.
+func warm(tb testing.TB, op measure.Operation) measure.Operation {
+	tb.Helper()
+	for range keys {
+		must(tb, op())
+	}
+	return op
+}
+
+// BenchmarkMiddleware is what each middleware adds to an event that does not fail.
+func BenchmarkMiddleware(b *testing.B) {
+	for _, l := range layers(b) {
+		b.Run(l.name, func(b *testing.B) { measure.Benchmark(b, warm(b, around(l.chain))) })
+	}
+}

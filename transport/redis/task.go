@@ -1,0 +1,159 @@
+package redis
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"maps"
+	"strconv"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/logistically/events/transport"
+	goredis "github.com/redis/go-redis/v9"
+	"github.com/vmihailenco/msgpack/v5"
+)
+
+// task is one command and the outcomes that it settles.
+type task struct {
+	script   *goredis.Script // nil: the keys and arguments of XACK
+	keys     []string
+	args     []any
+	outcomes []transport.Outcome
+	whole    bool  // send the script itself: the server does not know it
+	err      error // of the last try
+}
+
+func (t *task) queue(ctx context.Context, pipe goredis.Pipeliner) *goredis.Cmd {
+	switch {
+	case t.script == nil:
+		return pipe.Do(ctx, t.args...)
+	case t.whole:
+		return t.script.Eval(ctx, pipe, t.keys, t.args...)
+	}
+	return t.script.EvalSha(ctx, pipe, t.keys, t.args...)
+}
+
+// entryOf returns the entry of an outcome, or nil if it is none of ours.
+func entryOf(o transport.Outcome) *entry {
+	if o.Delivery == nil {
+		return nil
+	}
+	e, _ := o.Delivery.Receipt.(*entry)
+	return e
+}
+
+var errForeign = errors.New("the outcome is of no delivery of this receiver")
+
+// tasks makes commands of outcomes, and ends this receiver's hold on the
+// deliveries: whatever becomes of the commands, nobody renews the leases now.
+func (r *receiver) tasks(outcomes []transport.Outcome) ([]*task, *failures) {
+	failed := &failures{receiver: r}
+	acks := map[*stream]*task{}  // those whose lease is beyond doubt
+	doubt := map[*stream]*task{} // those of which the server must see whether they are ours
+	var tasks []*task
+	safe := time.Now().Add(-r.cfg.Lease / 2)
+	for _, o := range outcomes {
+		e := entryOf(o)
+		if e == nil || e.receiver != r {
+			failed.Unsettled = append(failed.Unsettled, transport.UnsettledOutcome{Outcome: o, Err: cmp.Or(o.Check(), errForeign)})
+			continue
+		}
+		was, ok := r.take(e, settling)
+		if !ok {
+			continue // Lost, or settled before.
+		}
+		e.cancel(nil)
+		if err := o.Check(); err != nil {
+			failed.add(&task{outcomes: []transport.Outcome{o}}, err)
+			continue
+		}
+		if o.Settlement != transport.Ack {
+			t, err := r.move(e, o)
+			if err != nil {
+				failed.add(&task{outcomes: []transport.Outcome{o}}, err)
+				continue
+			}
+			tasks = append(tasks, t)
+			continue
+		}
+		group, plain := doubt, was != unsettled && !e.stream.retry && e.confirmed.After(safe)
+		if plain {
+			group = acks
+		}
+		t := group[e.stream]
+		if t == nil {
+			t = r.ack(e.stream, plain)
+			group[e.stream] = t
+			tasks = append(tasks, t)
+		}
+		t.args = append(t.args, &e.id)
+		t.outcomes = append(t.outcomes, o)
+	}
+	return tasks, failed
+}
+
+// ack returns the command that acks entries of a stream, whose ids are yet to
+// be appended: XACK where they are ours beyond doubt; a script that looks, and
+// deletes what was acked from a retry stream, elsewhere.
+func (r *receiver) ack(s *stream, plain bool) *task {
+	if plain {
+		return &task{keys: []string{s.key}, args: []any{"xack", s.key, s.group}}
+	}
+	return &task{script: ackScript, keys: []string{s.key}, args: []any{s.group, r.consumer, s.deleteFlag()}}
+}
+
+// move returns the script call of an outcome that stores the message elsewhere.
+func (r *receiver) move(e *entry, o transport.Outcome) (*task, error) {
+	s, d := e.stream, o.Delivery
+	t := &task{outcomes: []transport.Outcome{o}}
+	switch o.Settlement {
+	case transport.Retry:
+		packed, err := msgpack.Marshal(e.again(d.Attempt + 1))
+		if err != nil {
+			return nil, err
+		}
+		t.script = retryScript
+		t.keys = []string{s.key, s.delayKey(), s.delayedKey()}
+		t.args = append(r.whose(e), o.After.Milliseconds(), e.id+"@"+strconv.FormatBool(s.retry), packed)
+	case transport.DeadLetter:
+		t.script = moveScript
+		t.keys = []string{s.key, s.dead}
+		t.args = append(r.whose(e), deadLetter(d.Message, o.Metadata)...)
+	default: // Release: to the group's retry stream, where anyone sees it at once.
+		t.script = moveScript
+		t.keys = []string{s.key, s.retryKey()}
+		t.args = r.whose(e)
+		for _, v := range e.again(d.Attempt) {
+			t.args = append(t.args, v)
+		}
+	}
+	return t, nil
+}
+
+// whose returns the first arguments of a script that moves an entry: whose it
+// must be, and what is to be done with it.
+func (r *receiver) whose(e *entry) []any {
+	return []any{r.cfg.Group, r.consumer, e.id, e.stream.deleteFlag(), r.orphan(e)}
+}
+
+// deadLetter returns the entry of a dead letter. A reserved metadata key, which
+// another publisher or a handler may have set, must not keep it from being one.
+func deadLetter(msg *message.Message, failure message.Metadata) []any {
+	metadata := make(message.Metadata, len(msg.Metadata)+len(failure))
+	maps.Copy(metadata, msg.Metadata)
+	maps.Copy(metadata, failure)
+	if reserved, ok := metadata[fieldUUID]; ok {
+		delete(metadata, fieldUUID)
+		metadata["reserved."+fieldUUID] = reserved
+	}
+	return encode(msg.UUID, metadata, msg.Payload)
+}
+
+// again returns the fields and values of the entry for its next delivery.
+func (e *entry) again(attempt int) []string {
+	return []string{
+		fieldAttempt, strconv.Itoa(attempt), fieldOrigin, e.ID, fieldStored, strconv.FormatInt(e.Stored.UnixMilli(), 10),
+		fieldUUID, e.fields.uuid, fieldMetadata, e.fields.metadata, fieldPayload, e.fields.payload,
+	}
+}
