@@ -63,7 +63,7 @@ func (r Run) scenario(ctx context.Context, sc Scenario) []Result {
 		}
 		return results
 	}
-	rounds := r.Rounds
+	rounds := r.Rounds * max(sc.Times, 1)
 	if sc.Rounds > 0 {
 		rounds = sc.Rounds
 	}

@@ -18,6 +18,9 @@ type Scenario struct {
 	Server []string
 	// Rounds overrides the number of rounds. Zero means the run's.
 	Rounds int
+	// Times multiplies the run's number of rounds, for what differs much from
+	// round to round. Zero means once.
+	Times int
 	// Cold leaves out the round that warms up: for what takes long, or does not
 	// depend on it.
 	Cold bool

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -27,8 +28,10 @@ type Difference struct {
 
 // Compare compares the ratios of two runs to the peer and to the ceiling of each
 // scenario, in the order of the scenarios. The tolerance is relative: 0.2 is
-// 20 %. Ratios that neither run has are left out. It refuses runs that are
-// partial, and runs without a ratio, which would agree about nothing.
+// 20 %. Ratios that neither run has are left out, and so are those of latencies of
+// which one is saturated: how long a queue grows says nothing that could agree. It
+// refuses runs that are partial, and runs without a ratio, which would agree about
+// nothing.
 func Compare(first, second harness.Results, scenarios []harness.Scenario, units map[string]harness.Unit, tolerance float64) ([]Difference, error) {
 	for i, r := range []harness.Results{first, second} {
 		if r.Partial != "" {
@@ -52,6 +55,9 @@ func Compare(first, second harness.Results, scenarios []harness.Scenario, units 
 		for _, name := range s.Contestants {
 			for _, to := range references(s, name) {
 				a, b := key{s.Name, name}, key{s.Name, to}
+				if s.Load.Rate > 0 && slices.ContainsFunc([]harness.Result{one[a], one[b], two[a], two[b]}, func(r harness.Result) bool { return (row{result: r}).saturated(s.Load.Rate) }) {
+					continue
+				}
 				before, after := ratios(one[a], one[b], unit.Less), ratios(two[a], two[b], unit.Less)
 				if before.n == 0 && after.n == 0 {
 					continue
