@@ -63,7 +63,7 @@ func (r Run) scenario(ctx context.Context, sc Scenario) []Result {
 		}
 		return results
 	}
-	rounds := r.Rounds * max(sc.Times, 1)
+	rounds := r.Rounds * max(sc.Split, 1)
 	if sc.Rounds > 0 {
 		rounds = sc.Rounds
 	}
@@ -112,7 +112,7 @@ func (r Run) stages(ctx context.Context, sc Scenario) (stages []*stage, results 
 			continue
 		}
 		redis = redis || c.Redis
-		stages = append(stages, &stage{index: i, scenario: sc, contestant: c, measure: m, bodies: content, duration: r.Duration})
+		stages = append(stages, &stage{index: i, scenario: sc, contestant: c, measure: m, bodies: content, duration: r.Duration / time.Duration(max(sc.Split, 1))})
 	}
 	if !ok {
 		return nil, results, fmt.Errorf("scenario %s: there is no measure %q", sc.Name, sc.Measure)

@@ -18,9 +18,9 @@ type Scenario struct {
 	Server []string
 	// Rounds overrides the number of rounds. Zero means the run's.
 	Rounds int
-	// Times multiplies the run's number of rounds, for what differs much from
-	// round to round. Zero means once.
-	Times int
+	// Split makes so many shorter rounds of each round, for what differs much from
+	// round to round: the median of many is steadier. Zero means one.
+	Split int
 	// Cold leaves out the round that warms up: for what takes long, or does not
 	// depend on it.
 	Cold bool

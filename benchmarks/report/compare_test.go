@@ -58,6 +58,28 @@ func TestRunsThatDisagree(t *testing.T) {
 	}
 }
 
+func TestSaturatedLatenciesAreNotCompared(t *testing.T) {
+	latencies := func(achieved float64) (r harness.Results) {
+		for _, name := range []string{router, watermill} {
+			one := result("latency-5000", name, 3, 4)
+			for i := range one.Samples {
+				one.Samples[i].Latency = &harness.Latency{Achieved: 5000}
+				if name == watermill {
+					one.Samples[i].Latency.Achieved = achieved
+				}
+			}
+			r.Results = append(r.Results, one)
+		}
+		return r
+	}
+	if found, err := report.Compare(latencies(5000), latencies(4900), scenarios(), units, 0.2); err != nil || len(found) != 1 {
+		t.Errorf("keeping up: %+v, %v", found, err)
+	}
+	if found, err := report.Compare(latencies(5000), latencies(4000), scenarios(), units, 0.2); err == nil {
+		t.Errorf("saturated in one run: %+v", found)
+	}
+}
+
 func TestCompareRefuses(t *testing.T) {
 	partial := run(100)
 	partial.Partial = "interrupted"

@@ -49,13 +49,13 @@ func publish() []harness.Scenario {
 	load := func(callers, bulk int) harness.Load { return harness.Load{Body: body, Callers: callers, Bulk: bulk} }
 	return []harness.Scenario{
 		{
-			Name: "publish-1", Title: "one caller, one message a call", Measure: "publish", Load: load(1, 1), Quick: true, Times: 2,
+			Name: "publish-1", Title: "one caller, one message a call", Measure: "publish", Load: load(1, 1), Quick: true, Split: 4,
 			Contestants: []string{redis, batched, memory, wmRedis, gochannel, asynq, river, typescript, goRedis}, Peer: wmRedis, Best: goRedis,
 		}, {
 			Name: "publish-64", Title: "64 callers, one message a call", Measure: "publish", Load: load(64, 1), Quick: true,
 			Contestants: []string{redis, batched, buffered, memory, wmRedis, gochannel, asynq, river, goRedis, pipelined}, Peer: wmRedis, Best: pipelined,
 		}, {
-			Name: "publish-512", Title: "512 callers, one message a call", Measure: "publish", Load: load(512, 1),
+			Name: "publish-512", Title: "512 callers, one message a call", Measure: "publish", Load: load(512, 1), Split: 2,
 			Contestants: []string{redis, batched, buffered, memory, wmRedis, gochannel, typescript, goRedis, pipelined}, Peer: wmRedis, Best: pipelined,
 		}, {
 			Name: "publish-bulk", Title: "4 callers, 100 messages a call", Measure: "publish", Load: load(4, 100), Quick: true,
@@ -95,7 +95,7 @@ func latency() (all []harness.Scenario) {
 		all = append(all, harness.Scenario{
 			Name: fmt.Sprintf("latency-%d", rate), Title: fmt.Sprintf("publish to handler at %d messages a second", rate), Measure: "latency",
 			Load:        harness.Load{Body: body, Callers: 64, Workers: workers, Rate: rate},
-			Contestants: who, Peer: wmRedis, Best: goRedis, Axis: "rate", At: float64(rate), Quick: rate == 1000,
+			Contestants: who, Peer: wmRedis, Best: goRedis, Axis: "rate", At: float64(rate), Quick: rate == 1000, Split: 2,
 		})
 	}
 	return all
@@ -138,6 +138,7 @@ func bodies() (all []harness.Scenario) {
 		real := load
 		real.Webhooks = true
 		add("webhooks", "real webhooks, 10 KB on average", "", 0, real)
+		all[len(all)-1].Split = 4
 	}
 	return all
 }
@@ -171,7 +172,7 @@ func failures() []harness.Scenario {
 			Name: "storm", Title: "one in ten messages fails at its first attempt, and comes back after 10 ms where the contestant can wait", Measure: "storm", Load: harness.Load{Body: body, Workers: workers, Fails: 10},
 			Contestants: []string{redis, memory, wmRedis, wmRouter, asynq}, Peer: wmRouter,
 		}, {
-			Name: "recovery", Title: "a consumer that holds up to 500 messages is killed with SIGKILL; lease or claim time 1 s", Measure: "recovery", Cold: true,
+			Name: "recovery", Title: "a consumer that holds up to 500 messages is killed with SIGKILL; lease or claim time 1 s", Measure: "recovery", Cold: true, Split: 3,
 			Load:        harness.Load{Body: body, Workers: 500, InFlight: 500},
 			Contestants: []string{redis, wmRedis, asynq}, Peer: wmRedis,
 		},
