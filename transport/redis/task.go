@@ -20,11 +20,17 @@ type task struct {
 	keys     []string
 	args     []any
 	outcomes []transport.Outcome
-	whole    bool  // send the script itself: the server does not know it
-	err      error // of the last try
+	moves    *entry // by the script, whose first arguments are those of whose
+	orphan   bool   // what the last try said of moves
+	whole    bool   // send the script itself: the server does not know it
+	err      error  // of the last try
 }
 
 func (t *task) queue(ctx context.Context, pipe goredis.Pipeliner) *goredis.Cmd {
+	if t.moves != nil { // The group may have gone since the last try.
+		t.orphan = t.moves.receiver.orphan(t.moves)
+		t.args[orphanArg] = t.orphan
+	}
 	switch {
 	case t.script == nil:
 		return pipe.Do(ctx, t.args...)
@@ -106,7 +112,7 @@ func (r *receiver) ack(s *stream, plain bool) *task {
 // move returns the script call of an outcome that stores the message elsewhere.
 func (r *receiver) move(e *entry, o transport.Outcome) (*task, error) {
 	s, d := e.stream, o.Delivery
-	t := &task{outcomes: []transport.Outcome{o}}
+	t := &task{outcomes: []transport.Outcome{o}, moves: e}
 	switch o.Settlement {
 	case transport.Retry:
 		packed, err := msgpack.Marshal(e.again(d.Attempt + 1))
@@ -135,6 +141,15 @@ func (r *receiver) move(e *entry, o transport.Outcome) (*task, error) {
 // must be, and what is to be done with it.
 func (r *receiver) whose(e *entry) []any {
 	return []any{r.cfg.Group, r.consumer, e.id, e.stream.deleteFlag(), r.orphan(e)}
+}
+
+// orphanArg is where whose says that an entry is an orphan.
+const orphanArg = 4
+
+// missed reports whether a script has left an entry as nobody's because it ran
+// after its group was made again, and was sent before that was known here.
+func (t *task) missed(reply any) bool {
+	return t.moves != nil && !t.orphan && reply == int64(0) && t.moves.receiver.orphan(t.moves)
 }
 
 // deadLetter returns the entry of a dead letter. A reserved metadata key, which
