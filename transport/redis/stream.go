@@ -45,11 +45,11 @@ func (s *stream) deleteFlag() string {
 	return "0"
 }
 
-// createGroups makes the streams and groups that do not exist yet (XGROUP CREATE
-// MKSTREAM). A stream for which that fails does not keep the others from it.
+// createGroups makes the streams and groups that do not exist yet. A stream for
+// which that fails does not keep the others from it.
 func (r *receiver) createGroups(ctx context.Context, streams []*stream) (failed error) {
 	for _, s := range streams {
-		err := r.cfg.Client.XGroupCreateMkStream(ctx, s.key, s.group, s.start).Err()
+		err := r.createGroup(ctx, s)
 		if err != nil && !hasCode(err, "BUSYGROUP") {
 			failed = cmp.Or(failed, explain(err, s.key))
 		}

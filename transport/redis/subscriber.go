@@ -28,8 +28,8 @@ type SubscriberConfig struct {
 	// means host, process id and a random part.
 	Consumer string
 	// Start is where a group that does not exist yet begins: "0" (the zero
-	// value's meaning) with all there is, "$" with what comes, or after an
-	// entry id. (XGROUP CREATE)
+	// value's meaning) with all there is, "$" with what comes, after an entry
+	// id, or at a time; see [StartAt]. (XGROUP CREATE)
 	Start string
 	// Block is how long one read waits for messages, and so how long Close may
 	// take. On a cluster it must be shorter than the client's ReadTimeout. Zero
