@@ -55,7 +55,7 @@ func TestIdleConsumersOfRetriesAreRemovedToo(t *testing.T) {
 func TestP7_RemovingConsumersWhileTheyReadLosesNothing(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	const total, readers = 2000, 4
+	const total, readers = 6000, 4
 	f.fill(total)
 	f.group("g", "0")
 	read := make(chan []string, readers)

@@ -17,6 +17,8 @@ import (
 var (
 	//go:embed scripts/topic.lua
 	topicSource string
+	//go:embed scripts/unread.lua
+	unreadSource string
 	//go:embed scripts/tidy.lua
 	tidySource string
 
@@ -109,7 +111,7 @@ const (
 	LagUnknown LagKind = iota
 	// LagEstimated is the server's word, which after trimming can be too high.
 	LagEstimated
-	// LagCounted is exact. Up to 1000 entries or 1 MiB of them are counted.
+	// LagCounted is exact. Up to 1000 entries or 256 KiB of them are counted.
 	LagCounted
 )
 
@@ -119,15 +121,17 @@ func (l Lag) String() string {
 	return fmt.Sprint(prefix, l.Entries)
 }
 
+// Counting up to here keeps the server busy for about a millisecond.
 const (
 	countEntries = 1000
-	countBytes   = 1 << 20
+	countBytes   = 256 << 10
 )
 
 // Topic looks at a topic, at its groups, and at the keys that belong to them. It
-// takes two round trips: one script (XRANGE, XINFO GROUPS, XPENDING), which reads two
-// entries and for each group up to 1000 entries or about 1 MiB that it has not
-// read, and one pipeline. The error wraps [ErrNoTopic] if there is no such topic.
+// takes two round trips: a script that reads the first and the last entry (XINFO
+// GROUPS, XPENDING, XRANGE), and a pipeline that counts for each group what it has
+// not read, up to 1000 entries or 256 KiB (XRANGE), and sizes up its other keys. The
+// error wraps [ErrNoTopic] if there is no such topic.
 func (i *Inspector) Topic(ctx context.Context, topic string) (TopicInfo, error) {
 	info := TopicInfo{Topic: topic}
 	if err := transport.CheckTopic(topic); err != nil {
@@ -137,7 +141,7 @@ func (i *Inspector) Topic(ctx context.Context, topic string) (TopicInfo, error) 
 	if err != nil {
 		return info, fmt.Errorf("redis: inspect %q: InspectorConfig.DeadLetterTopic: %w", topic, err)
 	}
-	reply, err := topicScript.Run(ctx, i.cfg.Client, []string{topic}, countEntries, countBytes).Slice()
+	reply, err := topicScript.Run(ctx, i.cfg.Client, []string{topic}).Slice()
 	if err != nil {
 		return info, inspectError(err, topic, "")
 	}
@@ -148,56 +152,72 @@ func (i *Inspector) Topic(ctx context.Context, topic string) (TopicInfo, error) 
 	return info, nil
 }
 
-// read takes what topic.lua returns.
+// read takes what topic.lua returns. Of lags it has the server's word.
 func (info *TopicInfo) read(reply row) {
 	info.Length, info.FirstID, info.LastID = reply.number(0), reply.text(1), reply.text(2)
 	info.First, info.Last = storedAt(info.FirstID), storedAt(info.LastID)
 	groups := reply.row(3)
 	for n := range groups {
 		g := groups.row(n)
-		group := GroupInfo{Name: g.text(0), Consumers: g.number(1), LastDelivered: g.text(2), Pending: g.number(6)}
-		group.Lag = lag(g.number(3), g.number(4), g.number(5) == 1)
-		if len(g) > 7 {
-			group.Oldest = &PendingInfo{ID: g.text(7), Stored: storedAt(g.text(7)), Consumer: g.text(8), Idle: milliseconds(g.number(9)), Deliveries: g.number(10)}
+		group := GroupInfo{Name: g.text(0), Consumers: g.number(1), LastDelivered: g.text(2), Lag: Lag{Entries: g.number(3)}, Pending: g.number(4)}
+		if len(g) > 5 {
+			group.Oldest = &PendingInfo{ID: g.text(5), Stored: storedAt(g.text(5)), Consumer: g.text(6), Idle: milliseconds(g.number(7)), Deliveries: g.number(8)}
 		}
 		info.Groups = append(info.Groups, group)
 	}
 }
 
-// lag weighs what the server says (-1: nothing) against what was counted.
-func lag(server, counted int64, all bool) Lag {
-	switch {
-	case all:
-		return Lag{counted, LagCounted}
-	case server > counted:
-		return Lag{server, LagEstimated}
-	}
-	return Lag{counted, LagUnknown}
+// groupReplies are what the server says of a group beside its entry in XINFO GROUPS.
+type groupReplies struct {
+	unread           *goredis.Cmd
+	retries, delayed *goredis.IntCmd
+	next             *goredis.ZSliceCmd
 }
 
-// readKeys looks at the keys beside the topic's stream.
+// readKeys counts what groups have not read, and looks at the keys beside the topic's stream.
 func (i *Inspector) readKeys(ctx context.Context, info *TopicInfo, dead string) error {
 	pipe := i.cfg.Client.Pipeline()
 	bytes, letters := pipe.MemoryUsage(ctx, info.Topic), pipe.XLen(ctx, dead)
-	type keys struct {
-		retries, delayed *goredis.IntCmd
-		next             *goredis.ZSliceCmd
-	}
-	groups := make([]keys, len(info.Groups))
+	replies := make([]groupReplies, len(info.Groups))
 	for n, g := range info.Groups {
 		s := stream{topic: info.Topic, group: g.Name}
-		groups[n] = keys{pipe.XLen(ctx, s.retryKey()), pipe.ZCard(ctx, s.delayKey()), pipe.ZRangeWithScores(ctx, s.delayKey(), 0, 0)}
+		replies[n] = groupReplies{
+			// EVAL, because a pipeline cannot load a script that EVALSHA misses.
+			pipe.Eval(ctx, unreadSource, []string{info.Topic}, g.LastDelivered, countEntries, countBytes),
+			pipe.XLen(ctx, s.retryKey()), pipe.ZCard(ctx, s.delayKey()), pipe.ZRangeWithScores(ctx, s.delayKey(), 0, 0),
+		}
 	}
 	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, goredis.Nil) { // MEMORY USAGE of a topic that was deleted just now
 		return err
 	}
 	info.Bytes, info.DeadLetters = bytes.Val(), letters.Val()
-	for n, k := range groups {
-		g := &info.Groups[n]
-		g.Retries, g.Delayed = k.retries.Val(), k.delayed.Val()
-		for _, z := range k.next.Val() {
-			g.NextDue = time.UnixMilli(int64(z.Score))
+	for n, r := range replies {
+		if err := info.Groups[n].read(r); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+func (g *GroupInfo) read(r groupReplies) error {
+	counted, err := r.unread.Int64Slice() // how many, and 1 if these are all
+	if err == nil && len(counted) != 2 {
+		err = errReply
+	}
+	if err != nil {
+		return err
+	}
+	switch {
+	case counted[1] == 1:
+		g.Lag = Lag{counted[0], LagCounted}
+	case g.Lag.Entries > counted[0]:
+		g.Lag.Kind = LagEstimated
+	default: // The server does not know, or is wrong.
+		g.Lag = Lag{counted[0], LagUnknown}
+	}
+	g.Retries, g.Delayed = r.retries.Val(), r.delayed.Val()
+	for _, z := range r.next.Val() {
+		g.NextDue = time.UnixMilli(int64(z.Score))
 	}
 	return nil
 }

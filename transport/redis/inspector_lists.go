@@ -19,8 +19,8 @@ type PendingInfo struct {
 	// lease was renewed.
 	Consumer string
 	Idle     time.Duration
-	// Deliveries is how often it was delivered. Of messages that were retried or
-	// released only the first delivery is an entry of the topic's.
+	// Deliveries is how often it was delivered: once, and once more for each
+	// consumer that has lost it. Retries and releases are entries of their own.
 	Deliveries int64
 }
 
