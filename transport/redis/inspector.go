@@ -147,7 +147,7 @@ func (i *Inspector) Topic(ctx context.Context, topic string) (TopicInfo, error) 
 	}
 	info.read(reply)
 	if err := i.readKeys(ctx, &info, dead); err != nil {
-		return info, inspectError(err, topic, "")
+		return info, inspectError(err, topic, "", dead, transport.HashTag(topic)+":*")
 	}
 	return info, nil
 }
@@ -222,8 +222,9 @@ func (g *GroupInfo) read(r groupReplies) error {
 	return nil
 }
 
-// inspectError says what was looked at, and what there is not.
-func inspectError(err error, topic, group string) error {
+// inspectError says what was looked at, and what there is not. The command may have
+// been about other keys beside the topic's stream.
+func inspectError(err error, topic, group string, others ...string) error {
 	what := fmt.Sprintf("%q", topic)
 	if group != "" {
 		what = fmt.Sprintf("group %q of %s", group, what)
@@ -235,7 +236,7 @@ func inspectError(err error, topic, group string) error {
 	case missing:
 		err = ErrNoTopic
 	default:
-		err = explain(err, topic)
+		err = explain(err, append([]string{topic}, others...)...)
 	}
 	return fmt.Errorf("redis: inspect %s: %w", what, err)
 }

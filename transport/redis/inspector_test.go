@@ -117,7 +117,8 @@ func TestP15_LagIsUnknownWhereItIsTooLargeToCountAndTheServerCannotTell(t *testi
 	f.fill(1500)
 	f.group("behind", "0")
 	f.group("anywhere", "100-0")
-	f.group("near", "500-0") // 1000 left, as many as are counted
+	f.group("near", "500-0")                                             // 1000 left, as many as are counted
+	known := f.client.XInfoGroups(t.Context(), "t").Val()[1].Lag == 1500 // not by Redis 6.2
 	for _, g := range f.inspect().Groups {
 		want := map[string]redis.Lag{
 			"behind":   {Entries: 1500, Kind: redis.LagEstimated},
@@ -125,6 +126,9 @@ func TestP15_LagIsUnknownWhereItIsTooLargeToCountAndTheServerCannotTell(t *testi
 			"near":     {Entries: 1000, Kind: redis.LagCounted},
 		}[g.Name]
 		text := map[string]string{"behind": "~1500", "anywhere": ">1000", "near": "1000"}[g.Name]
+		if g.Name == "behind" && !known {
+			want, text = redis.Lag{Entries: 1000, Kind: redis.LagUnknown}, ">1000"
+		}
 		if g.Lag != want || g.Lag.String() != text {
 			t.Errorf("%s: %v, want %v", g.Name, g.Lag, text)
 		}
@@ -183,7 +187,7 @@ func TestWhatIsNotThereIsToldByTypedErrors(t *testing.T) {
 		t.Errorf("a string: %v", err)
 	}
 	f.check(f.client.Set(ctx, transport.DeadLetterTopic("t"), "a string", 0).Err())
-	if _, err := i.Topic(ctx, "t"); err == nil || !strings.Contains(err.Error(), "WRONGTYPE") {
+	if _, err := i.Topic(ctx, "t"); err == nil || !strings.Contains(err.Error(), `key "t or {t}:dead-letters or {t}:*" is of another type`) {
 		t.Errorf("dead letters of a wrong type: %v", err)
 	}
 	if _, err := i.DeadLetters(ctx, "t", "", 1); err == nil || !strings.Contains(err.Error(), "rename it") {

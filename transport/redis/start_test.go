@@ -24,6 +24,7 @@ func TestAGroupBeginsWhereItIsTold(t *testing.T) {
 		"at a time to come":            {redis.StartAt(time.Now().Add(-time.Second)), "new"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			f := newFixture(t)
 			for _, e := range []struct{ id, name string }{
 				{"1699999999999-0", "early"}, {"1700000000000-0", "on time"}, {"1700000000000-1", "on time too"}, {"1700000000001-0", "late"},
