@@ -25,6 +25,7 @@ var mayImport = map[string][]string{
 	"batching":                {"", "internal/nilcheck", "transport"},
 	"router":                  {"", "internal/nilcheck", "transport"},
 	"middleware":              {"", "internal/nilcheck", "transport"},
+	"eventstest":              {"", "router", "transport", "transport/memory"},
 	"internal/measure":        {},
 	"internal/nilcheck":       {},
 	"internal/redisserver":    {},
@@ -44,6 +45,7 @@ var mayLink = map[string][]string{
 	"router":            {"github.com/ThreeDotsLabs/watermill/message"},
 	"middleware": {"github.com/ThreeDotsLabs/watermill/message", "github.com/cenkalti/backoff/v4", "github.com/google/uuid",
 		"go.opentelemetry.io/otel"},
+	"eventstest": {"github.com/ThreeDotsLabs/watermill/message", "github.com/google/go-cmp/cmp"},
 }
 
 type goPackage struct {
@@ -126,4 +128,15 @@ func TestAServiceOnRedisLinksFewModules(t *testing.T) {
 		}
 	}
 	t.Logf("%d modules linked: %s", len(got), strings.Join(got, ", "))
+}
+
+// What tests need stays in tests.
+func TestNoServiceLinksTheTestKit(t *testing.T) {
+	for _, service := range []string{"/examples/quickstart", "/examples/userservice"} {
+		for _, p := range list(t, "-deps", module+service) {
+			if p.ImportPath == "testing" || p.ImportPath == module+"/eventstest" || strings.HasPrefix(p.ImportPath, "github.com/google/go-cmp/") {
+				t.Errorf("%s links %s", service, p.ImportPath)
+			}
+		}
+	}
 }

@@ -13,7 +13,9 @@ import (
 
 // fragments of the README are compiled inside a function that has these.
 const readmeScope = `
-func _(ctx context.Context, client goredis.UniversalClient, pub, terminal message.Publisher, r *router.Router, schemas events.Validator, store middleware.IdempotencyStore) {
+func _(ctx context.Context, client goredis.UniversalClient, pub, terminal message.Publisher, r *router.Router, schemas events.Validator, store middleware.IdempotencyStore, t *testing.T) {
+	type UserCreated struct{ Email string }
+	type Mail struct{ To string }
 	var err error
 	%s
 	use(%s)
@@ -22,8 +24,8 @@ func use(...any) {}
 `
 
 var readmeImports = []string{
-	"context", "fmt", "log", "time", "github.com/ThreeDotsLabs/watermill/message",
-	module, module + "/batching", module + "/middleware", module + "/router", module + "/transport/redis",
+	"context", "errors", "fmt", "log", "testing", "testing/synctest", "time", "github.com/ThreeDotsLabs/watermill/message",
+	module, module + "/batching", module + "/eventstest", module + "/middleware", module + "/router", module + "/transport/redis",
 }
 
 func TestReadmeCodeCompiles(t *testing.T) {
