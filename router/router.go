@@ -80,6 +80,7 @@ type Router struct {
 	cfg     Config
 	running chan struct{}
 	counts  counters
+	life    life
 
 	mu       sync.Mutex
 	root     *Group

@@ -29,10 +29,11 @@ import (
 // Run returns the errors of refused registrations at once, an error if a
 // middleware cannot be built or a receiver not be opened, [ErrRunTwice] at a
 // second call, and, drained, the error of a receiver that has failed for good.
-func (r *Router) Run(ctx context.Context) error {
+func (r *Router) Run(ctx context.Context) (err error) {
 	if ctx == nil {
 		return errNilContext
 	}
+	defer r.life.begin(ctx)(&err)
 	if err := r.start(); err != nil {
 		return err
 	}

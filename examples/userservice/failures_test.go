@@ -7,106 +7,97 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/logistically/events"
+	"github.com/logistically/events/eventstest"
 	"github.com/logistically/events/transport/console"
 )
 
-// outlet is a transport's publisher that asks the test first.
-type outlet struct {
-	message.Publisher
-	before func(topic string) error
-}
+var (
+	errDown = errors.New("connection refused")
+	ada     = UserCreated{UserID: "1", Name: "Ada", Email: "ada@example.com"}
+)
 
-func (o outlet) Publish(topic string, msgs ...*message.Message) error {
-	if err := o.before(topic); err != nil {
-		return err
-	}
-	return o.Publisher.Publish(topic, msgs...)
-}
-
-var errDown = errors.New("connection refused")
-
-// runWithAda runs a service over outlet on synthetic time and tells it of a user.
-func runWithAda(t *testing.T, before func(topic string) error, save func([]events.FailedMessage) error) (service *Service, watcher message.Subscriber, stop func()) {
+// onKit runs a service, on virtual time, that publishes through wrap's result.
+func onKit(t *testing.T, save func([]events.FailedMessage) error, wrap func(message.Publisher) message.Publisher) (*eventstest.Kit, *Service) {
 	t.Helper()
-	pub, subscriber := onMemory(t)
-	service = newService(t, outlet{pub, before}, subscriber(Group), save)
-	web, err := events.NewPublisher(pub, events.PublisherConfig{Origin: "web"})
-	check(t, err)
-	check(t, web.Publish(t.Context(), "user.created", UserCreated{UserID: "1", Name: "Ada", Email: "ada@example.com", CreatedAt: time.Now()}))
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- service.Run(ctx) }()
-	return service, subscriber("watcher"), func() {
-		cancel()
-		check(t, <-ended)
-		limit, cancel := context.WithTimeout(t.Context(), time.Minute)
+	k := eventstest.New(t, eventstest.Config{})
+	service := newService(t, wrap(k.Publisher), k.Subscriber(Group), save)
+	t.Cleanup(func() {
+		k.Stop()
+		limit, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
 		defer cancel()
 		check(t, service.Close(limit))
-	}
+	})
+	k.Run(service.Run)
+	return k, service
+}
+
+func unchanged(pub message.Publisher) message.Publisher { return pub }
+
+// gate is a publisher that waits until it is opened.
+type gate struct {
+	message.Publisher
+	open chan struct{}
+}
+
+func (g gate) Publish(topic string, msgs ...*message.Message) error {
+	<-g.open
+	return g.Publisher.Publish(topic, msgs...)
 }
 
 // A crash loses whatever is in memory only. So the event that it follows from
 // must be unacked until then.
 func TestAnEventIsAckedOnlyWhenWhatFollowsFromItIsStored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		stored := make(chan struct{})
-		service, _, stop := runWithAda(t, func(string) error { <-stored; return nil }, nil)
-		<-time.After(time.Minute)
+		open := make(chan struct{})
+		k, service := onKit(t, nil, func(pub message.Publisher) message.Publisher { return gate{pub, open} })
+		k.Publish("user.created", ada)
+		k.Advance(time.Minute)
 		if s := service.router.Stats(); s.InFlight != 1 || s.Acked != 0 {
 			t.Errorf("before: %+v", s)
 		}
-		close(stored)
-		synctest.Wait()
-		if s := service.router.Stats(); s.InFlight != 0 || s.Acked != 1 {
-			t.Errorf("after: %+v", s)
-		}
-		stop()
+		close(open)
+		k.Wait()
+		k.AssertHandled("user.created")
+		k.AssertNothingPending()
 	})
 }
 
 func TestAnEventIsHandledAgainWhenWhatFollowsFromItCannotBeSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var calls atomic.Int32
-		service, watcher, stop := runWithAda(t, func(topic string) error {
-			if topic == "notification-events" && calls.Add(1) == 1 {
-				return errDown
-			}
-			return nil
-		}, nil)
-		receive(t, watch(t, watcher, "notification-events"))
-		synctest.Wait()
-		if s := service.router.Stats(); calls.Load() != 2 || s.Acked != 1 {
-			t.Errorf("%d calls, %+v", calls.Load(), s)
+		k, _ := onKit(t, nil, unchanged)
+		k.FailPublish("notification-events", 1, errDown)
+		k.Publish("user.created", ada)
+		k.Settle()
+		k.AssertHandled("user.created")
+		eventstest.AssertPublished(k, "notification.sent", eventstest.Body(NotificationSent{UserID: "1", Type: "welcome", Email: ada.Email}))
+		if audits := eventstest.Published[AuditLog](k, "audit.log"); len(audits) != 2 {
+			t.Errorf("the handler ran %d times, want 2", len(audits))
 		}
-		stop()
 	})
 }
 
 func TestWhatIsBufferedAndCannotBeSentIsSavedAndCanBeReadBack(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "failed.jsonl")
 	synctest.Test(t, func(t *testing.T) {
-		service, _, stop := runWithAda(t, func(topic string) error {
-			if topic == "profile-events" {
-				return errDown
-			}
-			return nil
-		}, saveTo(file))
-		synctest.Wait()
+		k, service := onKit(t, saveTo(file), unchanged)
+		k.FailPublish("profile-events", -1, errDown)
+		k.Publish("user.created", ada)
+		k.Wait()
+		handler, err := service.Handler(func(context.Context) error { return nil })
+		check(t, err)
 		w := httptest.NewRecorder()
 		request, leave := context.WithCancel(t.Context())
-		service.Handler(nil).ServeHTTP(w, httptest.NewRequestWithContext(request, http.MethodGet, "/users/1", nil))
+		handler.ServeHTTP(w, httptest.NewRequestWithContext(request, http.MethodGet, "/users/1", nil))
 		leave()
 		if w.Code != http.StatusOK {
 			t.Errorf("%d %s", w.Code, w.Body)
 		}
-		stop()
 	})
 
 	f, err := os.Open(file)

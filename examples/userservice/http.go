@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/logistically/events/router"
 )
 
 // Metrics counts what the service handled.
@@ -28,22 +29,29 @@ func (m *Metrics) count(next message.HandlerFunc) message.HandlerFunc {
 	}
 }
 
-// Handler serves /users/{id}, /health and /metrics. ping asks the transport's
-// server whether it is there.
-func (s *Service) Handler(ping func(context.Context) error) http.Handler {
+// Handler serves /users/{id}, /health, /live and /metrics. ping asks the
+// transport's server whether it is there.
+func (s *Service) Handler(ping func(context.Context) error) (http.Handler, error) {
+	health, err := s.router.Health(router.HealthConfig{
+		MaxStall: time.Minute, // Three attempts at a handler take a few seconds.
+		Checks:   map[string]func(context.Context) error{"transport": ping},
+	})
+	if err != nil {
+		return nil, err
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /users/{id}", s.showUser)
+	mux.HandleFunc("GET /live", health.ServeLive) // whether to restart; /health says whether to send requests
 	mux.HandleFunc("GET /health", func(w http.ResponseWriter, req *http.Request) {
-		ctx, cancel := context.WithTimeout(req.Context(), 2*time.Second)
-		defer cancel()
-		if err := ping(ctx); err != nil {
-			s.writeJSON(w, http.StatusServiceUnavailable, map[string]any{"status": "unhealthy", "error": err.Error()})
-			return
+		consumer := health.Ready(req.Context())
+		status, transport := "healthy", "connected"
+		if !consumer.OK {
+			status, transport = "unhealthy", "" // The report says what is wrong.
 		}
-		s.writeJSON(w, http.StatusOK, map[string]any{
-			"status":    "healthy",
-			"transport": "connected",
-			"consumer":  s.router.Stats(),
+		s.writeJSON(w, consumer.StatusCode(), map[string]any{
+			"status":    status,
+			"transport": transport,
+			"consumer":  consumer,
 			"publisher": s.related.MemoryStats(),
 			"views":     s.views.MemoryStats(),
 		})
@@ -60,7 +68,7 @@ func (s *Service) Handler(ping func(context.Context) error) http.Handler {
 			"processingSuccessRate": rate,
 		})
 	})
-	return mux
+	return mux, nil
 }
 
 func (s *Service) showUser(w http.ResponseWriter, req *http.Request) {

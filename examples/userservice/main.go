@@ -62,9 +62,13 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	handler, err := service.Handler(func(ctx context.Context) error { return client.Ping(ctx).Err() })
+	if err != nil {
+		return err
+	}
 	server := &http.Server{
 		Addr:              getenv("ADDR", ":8080"),
-		Handler:           service.Handler(func(ctx context.Context) error { return client.Ping(ctx).Err() }),
+		Handler:           handler,
 		ReadHeaderTimeout: 5 * time.Second,
 	}
 	ctx, cancel := context.WithCancel(ctx)

@@ -127,7 +127,8 @@ func newService(t *testing.T, pub message.Publisher, sub message.Subscriber, sav
 func checkHTTP(t *testing.T, service *Service) {
 	t.Helper()
 	var down error
-	handler := service.Handler(func(context.Context) error { return down })
+	handler, err := service.Handler(func(context.Context) error { return down })
+	check(t, err)
 	for _, tt := range []struct {
 		path   string
 		ping   error
@@ -137,6 +138,7 @@ func checkHTTP(t *testing.T, service *Service) {
 	}{
 		{"/health", nil, http.StatusOK, "status", "healthy"},
 		{"/health", errors.New("connection refused"), http.StatusServiceUnavailable, "status", "unhealthy"},
+		{"/live", errors.New("connection refused"), http.StatusOK, "state", "running"},
 		{"/metrics", nil, http.StatusOK, "processedEvents", 2.0},
 		{"/users/1", nil, http.StatusOK, "name", "Ada L."},
 		{"/users/2", nil, http.StatusNotFound, "error", errUserNotFound.Error()},
