@@ -21,6 +21,7 @@ type handler struct {
 	group   *Group
 	pub     message.Publisher // nil unless registered by HandleAndPublish
 	topic   string            // where pub publishes to
+	given   given             // for Describe
 
 	chain message.HandlerFunc // fn in its middleware; set when Run starts
 }

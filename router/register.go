@@ -2,6 +2,7 @@ package router
 
 import (
 	"context"
+	"reflect"
 	"slices"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -67,13 +68,14 @@ func Handle[T any](reg Registrar, pattern string, fn func(ctx context.Context, e
 		return reg.HandleMessage(pattern, nil, mw...)
 	}
 	codec := reg.group().router.cfg.Codec
-	return reg.HandleMessage(pattern, func(msg *message.Message) error {
+	err := reg.HandleMessage(pattern, func(msg *message.Message) error {
 		ev, err := events.Decode[T](msg, codec)
 		if err != nil {
 			return err
 		}
 		return fn(msg.Context(), ev)
 	}, mw...)
+	return reg.group().router.describeAs(pattern, given{fn, reflect.TypeFor[T]()}, err)
 }
 
 // HandleMessage implements [Registrar].
@@ -117,7 +119,7 @@ func (r *Router) Use(mw ...message.HandlerMiddleware) {
 
 // HandleMessage implements [Registrar].
 func (g *Group) HandleMessage(pattern string, fn message.NoPublishHandlerFunc, mw ...message.HandlerMiddleware) error {
-	return g.router.add("HandleMessage", pattern, &handler{fn: publishNothing(fn), mw: mw, group: g})
+	return g.router.add("HandleMessage", pattern, &handler{fn: publishNothing(fn), given: given{fn: fn}, mw: mw, group: g})
 }
 
 // HandleAndPublish implements [Registrar].
@@ -129,12 +131,12 @@ func (g *Group) HandleAndPublish(pattern string, fn message.HandlerFunc, pub mes
 	if topic == "" {
 		return g.router.refuse(configError(name+" topic", topic, "is empty", "name the topic to publish to"))
 	}
-	return g.router.add(name, pattern, &handler{fn: fn, mw: mw, group: g, pub: pub, topic: topic})
+	return g.router.add(name, pattern, &handler{fn: fn, given: given{fn: fn}, mw: mw, group: g, pub: pub, topic: topic})
 }
 
 // Fallback implements [Registrar].
 func (g *Group) Fallback(fn message.NoPublishHandlerFunc, mw ...message.HandlerMiddleware) error {
-	return g.router.add("Fallback", "", &handler{fn: publishNothing(fn), mw: mw, group: g})
+	return g.router.add("Fallback", "", &handler{fn: publishNothing(fn), given: given{fn: fn}, mw: mw, group: g})
 }
 
 // Group implements [Registrar].

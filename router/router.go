@@ -69,6 +69,9 @@ type Config struct {
 	// Unknown says what becomes of events without handler. Zero means
 	// DeadLetterUnknown. A Fallback handler takes precedence.
 	Unknown UnknownPolicy
+	// Silence names findings that are meant so, by id, such as "EV001": they are
+	// neither refused nor logged. docs/RULES.md lists them.
+	Silence []string
 	// Logger gets failed attempts, dead letters and failed settlements. Nil
 	// means slog.Default().
 	Logger *slog.Logger
@@ -95,7 +98,7 @@ func New(cfg Config) (*Router, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	cfg.Topics = slices.Clone(cfg.Topics)
+	cfg.Topics, cfg.Silence = slices.Clone(cfg.Topics), slices.Clone(cfg.Silence)
 	if cfg.Concurrency == 0 {
 		cfg.Concurrency = DefaultConcurrency
 	}
@@ -163,7 +166,7 @@ func (c *Config) check() error {
 	if c.Unknown < DeadLetterUnknown || c.Unknown > AckUnknown {
 		return configError("Config.Unknown", c.Unknown, "is no policy", "use router.DeadLetterUnknown or router.AckUnknown")
 	}
-	return nil
+	return c.checkSilence()
 }
 
 // Running is closed when Run has begun to receive: what is published from then

@@ -26,9 +26,9 @@ import (
 // delivery is released without it. Outcomes that a lost server keeps from
 // being settled are given up at that moment, too.
 //
-// Run returns the errors of refused registrations at once, an error if a
-// middleware cannot be built or a receiver not be opened, [ErrRunTwice] at a
-// second call, and, drained, the error of a receiver that has failed for good.
+// Run returns the error of [Router.Check] at once, an error if a middleware
+// cannot be built or a receiver not be opened, [ErrRunTwice] at a second call,
+// and, drained, the error of a receiver that has failed for good.
 func (r *Router) Run(ctx context.Context) (err error) {
 	if ctx == nil {
 		return errNilContext
@@ -57,7 +57,7 @@ func (r *Router) start() error {
 		return ErrRunTwice
 	}
 	r.started = true
-	if err := errors.Join(r.refused...); err != nil {
+	if err := r.inspect(); err != nil {
 		return err
 	}
 	for _, h := range r.all {
