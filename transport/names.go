@@ -71,7 +71,8 @@ func CheckTopics(topics ...string) error {
 
 // DeriveTopic calls a function of a configuration that names one topic by another,
 // such as that for dead letters, and makes sure of what it is given: a panic is an
-// error that wraps an *events.PanicError, and the name must pass [CheckTopic].
+// error that wraps an *events.PanicError, and the name must pass [CheckTopic] and
+// be another one than topic.
 func DeriveTopic(name func(topic string) string, topic string) (derived string, err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -79,7 +80,11 @@ func DeriveTopic(name func(topic string) string, topic string) (derived string, 
 		}
 	}()
 	derived = name(topic)
-	if err := CheckTopic(derived); err != nil {
+	err = CheckTopic(derived)
+	if err == nil && derived == topic { // A dead letter would come back as an event, for ever.
+		err = &events.ConfigError{Field: "topic", Value: derived, Problem: "is the one that it is derived from", Remedy: "name another one, such as transport.DeadLetterTopic does"}
+	}
+	if err != nil {
 		return "", fmt.Errorf("name a topic for %q: %w", topic, err)
 	}
 	return derived, nil

@@ -85,6 +85,9 @@ func TestDeriveTopicMakesSureOfWhatItIsGiven(t *testing.T) {
 	if _, err := transport.DeriveTopic(func(string) string { return "" }, "t"); !isConfigError(err) {
 		t.Errorf("an empty name: %v", err)
 	}
+	if _, err := transport.DeriveTopic(func(topic string) string { return topic }, "t"); !isConfigError(err) {
+		t.Errorf("the topic itself: %v", err)
+	}
 	_, err = transport.DeriveTopic(func(string) string { panic("boom") }, "t")
 	if _, ok := errors.AsType[*events.PanicError](err); !ok {
 		t.Errorf("a panic: %v", err)

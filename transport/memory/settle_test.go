@@ -36,6 +36,7 @@ func TestADeadLetterTopicThatFailsLosesNothing(t *testing.T) {
 		"panics":          func(string) string { panic("boom") },
 		"names no topic":  func(string) string { return "" },
 		"names a bad one": func(string) string { return "a}b" },
+		"names its own":   func(topic string) string { return topic },
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			b, _, r := open(t, 2, memory.SubscriberConfig{Lease: time.Minute, DeadLetterTopic: topic})

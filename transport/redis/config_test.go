@@ -81,10 +81,11 @@ func TestTopicsThatCannotWorkAreRefused(t *testing.T) {
 	}
 }
 
-func TestAFunctionForDeadLetterTopicsThatPanicsIsRefused(t *testing.T) {
+func TestAFunctionForDeadLetterTopicsThatFailsIsRefused(t *testing.T) {
 	f := newFixture(t)
 	for name, fn := range map[string]func(string) string{
 		"panics": func(string) string { panic("boom") }, "empty": func(string) string { return "" },
+		"the source": func(topic string) string { return topic },
 	} {
 		sub, err := redis.NewSubscriber(redis.SubscriberConfig{Client: f.client, Group: "g", DeadLetterTopic: fn})
 		f.check(err)
