@@ -30,7 +30,7 @@ func (k *Kit) timeline(t *trace) string {
 		fmt.Fprintf(&b, "\t%-10s %s\n", "+"+s.at.String(), s.text)
 	}
 	for _, topic := range t.topics {
-		if len(t.settled) == 0 && !k.received(topic) {
+		if !k.received(topic) {
 			fmt.Fprintf(&b, "\tnobody receives from %q\n", topic)
 		}
 	}

@@ -44,17 +44,16 @@ func (s *Service) Handler(ping func(context.Context) error) (http.Handler, error
 	mux.HandleFunc("GET /live", health.ServeLive) // whether to restart; /health says whether to send requests
 	mux.HandleFunc("GET /health", func(w http.ResponseWriter, req *http.Request) {
 		consumer := health.Ready(req.Context())
-		status, transport := "healthy", "connected"
-		if !consumer.OK {
-			status, transport = "unhealthy", "" // The report says what is wrong.
-		}
-		s.writeJSON(w, consumer.StatusCode(), map[string]any{
-			"status":    status,
-			"transport": transport,
+		answer := map[string]any{
+			"status":    "unhealthy", // The consumer's report says why.
 			"consumer":  consumer,
 			"publisher": s.related.MemoryStats(),
 			"views":     s.views.MemoryStats(),
-		})
+		}
+		if consumer.OK {
+			answer["status"], answer["transport"] = "healthy", "connected"
+		}
+		s.writeJSON(w, consumer.StatusCode(), answer)
 	})
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
 		processed, failed := s.metrics.processed.Load(), s.metrics.failed.Load()
