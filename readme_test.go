@@ -24,7 +24,7 @@ func use(...any) {}
 `
 
 var readmeImports = []string{
-	"context", "errors", "fmt", "log", "testing", "testing/synctest", "time", "github.com/ThreeDotsLabs/watermill/message",
+	"context", "errors", "fmt", "log", "net/http", "testing", "testing/synctest", "time", "github.com/ThreeDotsLabs/watermill/message",
 	module, module + "/batching", module + "/eventstest", module + "/middleware", module + "/router", module + "/transport/redis",
 }
 

@@ -72,7 +72,7 @@ func describable(t *testing.T) *router.Router {
 }
 
 func orderCreated(context.Context, events.Event[order]) error { return nil }
-func nothing(*message.Message) error                            { return nil }
+func nothing(*message.Message) error                          { return nil }
 
 func TestDescribeSaysWhatARouterIsMadeOf(t *testing.T) {
 	const want = `router on order-events, user-events by *memory.Subscriber
