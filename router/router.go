@@ -98,7 +98,7 @@ func New(cfg Config) (*Router, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	cfg.Topics, cfg.Silence = slices.Clone(cfg.Topics), slices.Clone(cfg.Silence)
+	cfg.Topics = slices.Clone(cfg.Topics)
 	if cfg.Concurrency == 0 {
 		cfg.Concurrency = DefaultConcurrency
 	}
@@ -111,6 +111,7 @@ func New(cfg Config) (*Router, error) {
 	if cfg.Codec == nil {
 		cfg.Codec = events.JSON
 	}
+	cfg.Silence = slices.Clone(cfg.Silence)
 	if cfg.RetryDelay == nil {
 		cfg.RetryDelay = DefaultRetryDelay
 	}

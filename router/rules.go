@@ -104,27 +104,37 @@ func (r *Router) findings() (found []Finding) {
 func (r *Router) Check() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.check()
-}
-
-func (r *Router) check() error {
-	refused := slices.DeleteFunc(r.findings(), func(f Finding) bool { return !f.Refused })
 	errs := slices.Clone(r.refused)
-	if len(refused) > 0 {
-		errs = append(errs, &FindingsError{refused})
+	if !r.started { // Run has added it to the refused registrations.
+		errs = append(errs, refusal(r.findings()))
 	}
 	return errors.Join(errs...)
 }
 
-// inspect is the check of Run: it also logs what is not refused. The caller
-// holds the lock.
-func (r *Router) inspect() error {
-	for _, f := range r.findings() {
+// inspect is the part of Run, once: it logs what is not refused, and has the
+// rest refused with the registrations that are. The caller holds the lock.
+func (r *Router) inspect() {
+	if r.started {
+		return
+	}
+	found := r.findings()
+	for _, f := range found {
 		if !f.Refused {
 			r.cfg.Logger.Warn("the router is perhaps put together wrongly", "finding", f.ID, "where", f.Where, "problem", f.Problem, "remedy", f.Remedy)
 		}
 	}
-	return r.check()
+	if err := refusal(found); err != nil {
+		r.refused = append(r.refused, err)
+	}
+}
+
+// refusal returns the error of the findings that are refused, if there are any.
+func refusal(found []Finding) error {
+	found = slices.DeleteFunc(slices.Clone(found), func(f Finding) bool { return !f.Refused })
+	if len(found) == 0 {
+		return nil
+	}
+	return &FindingsError{found}
 }
 
 // checkSilence refuses ids that no rule has: a typing error would silence nothing.

@@ -94,6 +94,9 @@ func TestEachRuleFindsWhatBreaksItAndCanBeSilenced(t *testing.T) {
 			if fmt.Sprint(err) != fmt.Sprint(checked) {
 				t.Errorf("Run returns %v, Check %v", err, checked)
 			}
+			if again := r.Check(); fmt.Sprint(again) != fmt.Sprint(checked) {
+				t.Errorf("after Run, Check returns %v", again)
+			}
 			refused, ok := errors.AsType[*router.FindingsError](err)
 			switch {
 			case ok != found[0].Refused:

@@ -53,11 +53,12 @@ func (r *Router) Run(ctx context.Context) (err error) {
 func (r *Router) start() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.inspect()
 	if r.started {
 		return ErrRunTwice
 	}
 	r.started = true
-	if err := r.inspect(); err != nil {
+	if err := errors.Join(r.refused...); err != nil {
 		return err
 	}
 	for _, h := range r.all {
