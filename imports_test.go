@@ -40,7 +40,7 @@ var mayLink = map[string][]string{
 	"transport/redis":   {"github.com/ThreeDotsLabs/watermill/message", "github.com/redis/go-redis/v9", "github.com/vmihailenco/msgpack/v5", "github.com/cenkalti/backoff/v4", "github.com/google/uuid"},
 	"transport/memory":  {"github.com/ThreeDotsLabs/watermill/message"},
 	"transport/console": {"github.com/ThreeDotsLabs/watermill/message"},
-	"validation":        {"github.com/santhosh-tekuri/jsonschema/v6", "golang.org/x/text"},
+	"validation":        {"github.com/google/jsonschema-go", "github.com/santhosh-tekuri/jsonschema/v6", "golang.org/x/text"},
 	"batching":          {"github.com/ThreeDotsLabs/watermill/message"},
 	"router":            {"github.com/ThreeDotsLabs/watermill/message"},
 	"middleware": {"github.com/ThreeDotsLabs/watermill/message", "github.com/cenkalti/backoff/v4", "github.com/google/uuid",

@@ -53,6 +53,10 @@ type Finding struct {
 	Pointer string // where: a JSON Pointer (RFC 6901) into the body, "" for the whole
 	Rule    string // which rule: the JSON Schema keyword, or a custom validator's name
 	Message string // what, for people
+	// Value is the offending value as JSON, shortened; {…} for an object, […] for
+	// an array, [redacted] where the schema says that it is sensitive, and ""
+	// where none is known. Error shows it, unless the message does.
+	Value string
 }
 
 func (e *ValidationError) Error() string {
@@ -72,6 +76,31 @@ func (e *ValidationError) Error() string {
 			at = "body"
 		}
 		fmt.Fprintf(&b, "%sat %s: %s (%s)", sep, at, f.Message, f.Rule)
+		if v := f.Value; v != "" && !f.shown() {
+			b.WriteString(", value " + v)
+		}
 	}
 	return b.String()
+}
+
+// shown reports whether the value says no more than the message does.
+func (f Finding) shown() bool {
+	switch f.Value {
+	case "{…}", "[…]", "[redacted]", `""`:
+		return true
+	}
+	if text, ok := strings.CutPrefix(f.Value, `"`); ok {
+		return strings.Contains(f.Message, "'"+strings.TrimSuffix(text, `"`)+"'")
+	}
+	return strings.Contains(f.Message, "got "+f.Value)
+}
+
+// Upcaster turns bodies of old versions into bodies of the version that a
+// service was built for. Package validation's Registry is one. Implementations
+// must be safe for concurrent use.
+type Upcaster interface {
+	// Upcast returns the body in its newest version, and that version; body and
+	// version themselves if there is nothing to do. It must not change the
+	// slice it is given. An error that no retry will mend is [Permanent].
+	Upcast(ctx context.Context, eventType, version string, body []byte) (upcast []byte, newest string, err error)
 }

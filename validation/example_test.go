@@ -8,6 +8,8 @@ import (
 	"github.com/logistically/events/validation"
 )
 
+var ctx = context.Background() // of a request, or of a handler
+
 func ExampleRegistry() {
 	r, err := validation.NewRegistry(validation.Config{})
 	if err != nil {

@@ -4,11 +4,13 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/logistically/events"
 	"github.com/santhosh-tekuri/jsonschema/v6"
+	"github.com/santhosh-tekuri/jsonschema/v6/kind"
 	"golang.org/x/text/language"
 	"golang.org/x/text/message"
 )
@@ -20,6 +22,7 @@ const (
 	maxFindings = 100
 	maxPointer  = 512  // bytes
 	maxMessage  = 1024 // bytes
+	maxValue    = 64   // bytes
 	// maxGathered is how many findings are looked at before those that are equal
 	// have become one. Branches of a schema often say the same.
 	maxGathered = 10 * maxFindings
@@ -42,35 +45,95 @@ func (r *report) full() bool {
 	return true
 }
 
-func (r *report) add(path []string, rule, message string) {
-	if !r.full() {
-		r.findings = append(r.findings, events.Finding{Pointer: pointer(path), Rule: rule, Message: shorten(message, maxMessage)})
+func (r *report) add(pointer, rule, message string) {
+	r.addFinding(events.Finding{Pointer: pointer, Rule: rule, Message: message})
+}
+
+func (r *report) addFinding(f events.Finding) {
+	if r.full() {
+		return
 	}
+	f.Pointer, f.Message, f.Value = shorten(f.Pointer, maxPointer), shorten(f.Message, maxMessage), shorten(f.Value, maxValue)
+	r.findings = append(r.findings, f)
 }
 
 // addAll adds the findings that a function returned.
 func (r *report) addAll(findings []events.Finding) {
 	for _, f := range findings {
-		if !r.full() {
-			r.findings = append(r.findings, events.Finding{Pointer: shorten(f.Pointer, maxPointer), Rule: f.Rule, Message: shorten(f.Message, maxMessage)})
-		}
+		r.addFinding(f)
 	}
 }
 
-// addLeaves adds the leaves of what the schema library found: what is above
+// addLeaves adds the leaves of what the schema library found in doc: what is above
 // them only says which branches of the schema led there.
-func (r *report) addLeaves(e *jsonschema.ValidationError) {
+func (r *report) addLeaves(e *jsonschema.ValidationError, doc any, s *schema) {
 	for _, cause := range e.Causes {
-		r.addLeaves(cause)
+		r.addLeaves(cause, doc, s)
 	}
-	if len(e.Causes) > 0 || r.full() {
+	if len(e.Causes) > 0 {
+		return
+	}
+	if r.omitted > 0 || len(r.findings) >= maxGathered {
+		r.omitted++
 		return
 	}
 	rule := "schema"
+	switch k := e.ErrorKind.(type) {
+	case *kind.Not:
+		rule = "not"
+	case *kind.FalseSchema:
+		rule = "false"
+	case *kind.AdditionalProperties:
+		slices.Sort(k.Properties) // They come in the order of a map.
+	}
 	if path := e.ErrorKind.KeywordPath(); len(path) > 0 {
 		rule = path[0]
 	}
-	r.add(e.InstanceLocation, rule, e.ErrorKind.LocalizedString(printer))
+	path := e.InstanceLocation
+	if n := s.secrets.within(s.compiled, path); n >= 0 {
+		// Not even the names below it: a map may be keyed by what is secret.
+		r.addFinding(events.Finding{Pointer: pointer(path[:n]), Rule: rule, Message: "breaks this rule; the value is sensitive and not shown", Value: redacted})
+		return
+	}
+	r.addFinding(events.Finding{Pointer: pointer(path), Rule: rule, Message: e.ErrorKind.LocalizedString(printer), Value: display(valueAt(doc, path))})
+}
+
+// redacted stands for a value that its schema marks "x-sensitive".
+const redacted = "[redacted]"
+
+// valueAt returns what is at a path that the schema library has reported.
+func valueAt(value any, path []string) any {
+	for _, segment := range path {
+		switch v := value.(type) {
+		case map[string]any:
+			value = v[segment]
+		case []any:
+			i, err := strconv.Atoi(segment)
+			if err != nil || i < 0 || i >= len(v) {
+				return nil
+			}
+			value = v[i]
+		}
+	}
+	return value
+}
+
+// display shows a value as JSON; of objects and arrays only that they are such,
+// since what is inside may be sensitive.
+func display(value any) string {
+	switch v := value.(type) {
+	case map[string]any:
+		return "{…}"
+	case []any:
+		return "[…]"
+	case string:
+		value = shorten(v, maxValue-2)
+	}
+	text, err := events.JSON.Marshal(value)
+	if err != nil {
+		return "" // cannot be: it was JSON
+	}
+	return string(text)
 }
 
 var printer = message.NewPrinter(language.English)

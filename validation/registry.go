@@ -1,6 +1,8 @@
-// Package validation checks event bodies against JSON Schemas and functions.
-// Its [Registry] is an events.Validator, for events.PublisherConfig on the way
-// out and for the validation middleware on the way in.
+// Package validation checks event bodies against JSON Schemas, Go types and
+// functions. Its [Registry] is an events.Validator, for events.PublisherConfig on
+// the way out and for the validation middleware on the way in, and an
+// events.Upcaster, for the upcast middleware. [Compatible] compares two versions
+// of a schema, and [Registry.AsyncAPI] describes a service by its schemas.
 package validation
 
 import (
@@ -11,9 +13,9 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/logistically/events"
-	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
 // UnknownPolicy says what an event type means that nothing was added for.
@@ -26,30 +28,42 @@ const (
 	Reject
 )
 
+// DefaultMaxBytes is the limit of a registry that sets none, 16 MiB.
+const DefaultMaxBytes = 16 << 20
+
 // Config configures [NewRegistry].
 type Config struct {
 	// Unknown says what becomes of events of a type that nothing was added for.
 	// Zero means Accept: validation can be introduced type by type.
 	Unknown UnknownPolicy
+	// MaxBytes is the size of the largest body that is looked at; a larger one of
+	// a known type is a finding of the rule "json". Its values take about ten
+	// times as much memory. Zero means DefaultMaxBytes, 16 MiB.
+	MaxBytes int
+	// Load returns the schema document that a $ref to another document names, by
+	// its absolute URL. It is called while schemas are added, never for events.
+	// Nil means that such a $ref is refused: nothing is loaded from files or the
+	// network.
+	Load func(url string) ([]byte, error)
 }
 
 // Registry validates event bodies by what was added for their type: a JSON
-// Schema, any number of functions, or both. It is safe for concurrent use;
-// usually everything is added before the first event.
+// Schema, a Go type, any number of functions, or several of those. It is safe for
+// concurrent use; usually everything is added before the first event. Validating
+// takes no lock.
 type Registry struct {
 	cfg Config
 
-	mu    sync.RWMutex
-	types map[string]*checks
+	mu    sync.Mutex // held while something is added
+	types atomic.Pointer[map[string]*checks]
 }
 
-// checks is what was added for one type. It is replaced, never changed, so that
-// validating needs the lock only to look it up.
+// checks is what was added for one type. Like the map that it is in, it is
+// replaced, never changed.
 type checks struct {
-	schema   *jsonschema.Schema
-	opposite *jsonschema.Schema // accepts what schema does not
-	source   []byte
-	funcs    []namedFunc
+	schemas []*schema // at most one of each source
+	funcs   []namedFunc
+	steps   map[int]Step // by the version that they start from
 }
 
 type namedFunc struct {
@@ -57,14 +71,25 @@ type namedFunc struct {
 	fn   func(ctx context.Context, body []byte) error
 }
 
-var _ events.Validator = (*Registry)(nil)
+var (
+	_ events.Validator = (*Registry)(nil)
+	_ events.Upcaster  = (*Registry)(nil)
+)
 
 // NewRegistry returns an empty Registry, or a *events.ConfigError.
 func NewRegistry(cfg Config) (*Registry, error) {
 	if cfg.Unknown < Accept || cfg.Unknown > Reject {
 		return nil, &events.ConfigError{Field: "validation.Config.Unknown", Value: cfg.Unknown, Problem: "is no policy", Remedy: "use validation.Accept or validation.Reject"}
 	}
-	return &Registry{cfg: cfg, types: map[string]*checks{}}, nil
+	if cfg.MaxBytes < 0 {
+		return nil, &events.ConfigError{Field: "validation.Config.MaxBytes", Value: cfg.MaxBytes, Problem: "is negative", Remedy: "set it to a number of bytes, or to 0 for 16 MiB"}
+	}
+	if cfg.MaxBytes == 0 {
+		cfg.MaxBytes = DefaultMaxBytes
+	}
+	r := &Registry{cfg: cfg}
+	r.types.Store(&map[string]*checks{})
+	return r, nil
 }
 
 // AddFunc adds a check of an event type. Its error becomes a finding whose rule
@@ -112,10 +137,10 @@ var ErrUnavailable = errors.New("the check could not be done")
 func (r *Registry) change(added map[string]*checks, join func(eventType string, now, with *checks) error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	next := make(map[string]*checks, len(added))
+	next := maps.Clone(*r.types.Load())
 	for _, eventType := range slices.Sorted(maps.Keys(added)) {
 		c := &checks{}
-		if now := r.types[eventType]; now != nil {
+		if now := next[eventType]; now != nil {
 			*c = *now
 		}
 		if err := join(eventType, c, added[eventType]); err != nil {
@@ -123,25 +148,25 @@ func (r *Registry) change(added map[string]*checks, join func(eventType string, 
 		}
 		next[eventType] = c
 	}
-	maps.Copy(r.types, next)
+	r.types.Store(&next)
 	return nil
 }
 
 // Schema implements events.Validator. Of a type that was added by AddDocument it
-// returns a schema that refers into the whole document.
+// returns a schema that refers into the whole document; of one that has a JSON
+// Schema and a Go type, the former.
 func (r *Registry) Schema(eventType string) ([]byte, bool) {
 	c := r.lookup(eventType)
-	if c == nil || c.source == nil {
+	if c == nil || len(c.schemas) == 0 {
 		return nil, false
 	}
-	return slices.Clone(c.source), true
+	return slices.Clone(c.schemas[0].source()), true
 }
 
-func (r *Registry) lookup(eventType string) *checks {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	return r.types[eventType]
-}
+// Types returns the event types that something was added for, sorted.
+func (r *Registry) Types() []string { return slices.Sorted(maps.Keys(*r.types.Load())) }
+
+func (r *Registry) lookup(eventType string) *checks { return (*r.types.Load())[eventType] }
 
 // Validate implements events.Validator: the schema and all functions are asked,
 // and their findings reported, ordered by pointer and rule. If there are very
@@ -149,23 +174,29 @@ func (r *Registry) lookup(eventType string) *checks {
 // thousands of values that breaks its schema gets one finding for that.
 //
 // The rule "json" stands before both, and they are not asked about a body that
-// breaks it: the body is JSON; no object has a name twice, which readers would
-// understand each in its own way; at most 256 arrays and objects are inside one
-// another; numbers have at most 1000 characters and an exponent of at most 400.
+// breaks it: the body is JSON in UTF-8, of at most Config.MaxBytes; no object has
+// a name twice, which readers would understand each in its own way; at most 256
+// arrays and objects are inside one another; numbers have at most 1000 characters
+// and an exponent of at most 400.
 func (r *Registry) Validate(ctx context.Context, eventType string, body []byte) error {
 	c := r.lookup(eventType)
-	if c == nil {
+	if c == nil || len(c.schemas)+len(c.funcs) == 0 {
 		if r.cfg.Unknown == Accept {
 			return nil
 		}
 		return &events.ValidationError{Type: eventType, Findings: []events.Finding{{Rule: "type", Message: "no schema for this event type: add one, or set validation.Config.Unknown to Accept"}}}
 	}
+	if len(body) > r.cfg.MaxBytes {
+		var found report
+		found.add("", ruleJSON, fmt.Sprintf("%d bytes, at most %d: see validation.Config.MaxBytes", len(body), r.cfg.MaxBytes))
+		return found.verdict(eventType)
+	}
 	doc, found := decode(body)
 	if !found.empty() {
 		return found.verdict(eventType)
 	}
-	if c.schema != nil {
-		if err := c.ask(doc, &found); err != nil {
+	for _, s := range c.schemas {
+		if err := s.ask(doc, &found); err != nil {
 			return fmt.Errorf("validation: %s: %w", eventType, err)
 		}
 	}
@@ -195,6 +226,6 @@ func (f namedFunc) run(ctx context.Context, body []byte, found *report) (err err
 		found.addAll(invalid.Findings)
 		return nil
 	}
-	found.add(nil, f.name, said.Error())
+	found.add("", f.name, said.Error())
 	return nil
 }

@@ -54,17 +54,17 @@ func TestSchemaFindingsNamePointerRuleAndFault(t *testing.T) {
 		`{` + good + `,"anything":"else"}`:                "",
 		`{` + good + `,"email":"ada"}`:                    `event "order.created" is not valid: at /email: 'ada' is not valid email: missing @ (format)`,
 		`{` + good + `,"at":"yesterday"}`:                 `event "order.created" is not valid: at /at: 'yesterday' is not valid date-time: less than 20 characters long (format)`,
-		`{` + good + `,"a/b~c":1}`:                        `event "order.created" is not valid: at /a~1b~0c: got number, want string (type)`,
+		`{` + good + `,"a/b~c":1}`:                        `event "order.created" is not valid: at /a~1b~0c: got number, want string (type), value 1`,
 		`{` + good + `,"tree":"/trees{/sha}{?a,b:3,c*}"}`: "",
 		`{` + good + `,"tree":"/trees{/sha"}`:             `event "order.created" is not valid: at /tree: '/trees{/sha' is not valid uri-template: an expression is not closed (format)`,
 		`{"orderId":1,"customerId":"2","items":[{"productId":"p","quantity":0,"price":1},{}]}`: `event "order.created" is not valid: ` +
 			`at body: missing property 'total' (required); at /items/0/quantity: exclusiveMinimum: got 0, want 0 (exclusiveMinimum); ` +
-			`at /items/1: missing properties 'productId', 'quantity', 'price' (required); at /orderId: got number, want string (type)`,
+			`at /items/1: missing properties 'productId', 'quantity', 'price' (required); at /orderId: got number, want string (type), value 1`,
 		`[]`:        `event "order.created" is not valid: at body: got array, want object (type)`,
-		`{"a":`:     `event "order.created" is not valid: at body: unexpected EOF (json)`,
-		``:          `event "order.created" is not valid: at body: EOF (json)`,
-		`{} {}`:     `event "order.created" is not valid: at body: invalid character after top-level value (json)`,
-		`not json!`: `event "order.created" is not valid: at body: invalid character 'o' in literal null (expecting 'u') (json)`,
+		`{"a":`:     `event "order.created" is not valid: at body: not JSON: it ends at byte 5, where a value should be (json)`,
+		``:          `event "order.created" is not valid: at body: not JSON: it ends at byte 0, where a value should be (json)`,
+		`{} {}`:     `event "order.created" is not valid: at body: not JSON: at byte 3 is '{', where the end should be (json)`,
+		`not json!`: `event "order.created" is not valid: at body: not JSON: at byte 0 is 'n', where null should be (json)`,
 	} {
 		got := ""
 		if err := r.Validate(t.Context(), "order.created", []byte(body)); err != nil {

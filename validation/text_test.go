@@ -78,7 +78,7 @@ func TestNamesThatOccurTwiceAreRefused(t *testing.T) {
 		`{"user":{"role":"admin"},"user":{}}`:               "/user",
 		`{"user":{"role":"admin","r\u006fle":"guest"}}`:     "/user/role",
 		`[{"x":1},{"x":1,"y":{"x":1}},{"a":{"":1,"":2}}]`:   "/2/a/",
-		"{\"\xff\":1,\"\xfe\":2}":                           "/\ufffd", // both decode to this name
+		`{"\ud800":1,"\ud801":2}`:                           "/\ufffd", // both decode to this name
 		`{"a":1,"a":2,"a":3}`:                               "/a",
 		`{"a":"\":{","b\\":":","c":[{"a":":"}],"A":1}`:      "",
 		`{"a":{"a":{"a":1}},"b":[{"a":1},{"a":1},{"a":1}]}`: "",
@@ -105,10 +105,10 @@ func TestASchemaThatIsClosedKnowsNoOtherSpelling(t *testing.T) {
 func TestASchemaIsHeldToTheSameText(t *testing.T) {
 	r := newRegistry(t, validation.Config{})
 	for schema, want := range map[string]string{
-		`{"minimum":1e2000000}`:                      "at /minimum: a number has",
-		`{"type":"object","type":"array"}`:           "at /type: the object has this name more than once",
-		`{"allOf":` + nested(300, "") + `}`:          "more than 256",
-		`{"properties":{"a":{},"\u0061":{"not":{}}}`: "unexpected EOF",
+		`{"minimum":1e2000000}`:                     "at /minimum: a number has",
+		`{"type":"object","type":"array"}`:          "at /type: the object has this name more than once",
+		`{"allOf":` + nested(300, "") + `}`:         "more than 256",
+		`{"properties":{"a":{},"\u0061":{"not":{}}`: "it ends at byte",
 	} {
 		err := r.AddSchema("a.b", []byte(schema))
 		if _, ok := errors.AsType[*events.ConfigError](err); !ok || !strings.Contains(err.Error(), want) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/logistically/events"
@@ -11,22 +12,35 @@ import (
 	"github.com/logistically/events/validation"
 )
 
+// webhookData is loaded and compiled once: tests only read it.
+var webhookData = sync.OnceValues(func() (*validation.Registry, error) {
+	all, err := webhooks.Load()
+	if err != nil {
+		return nil, err
+	}
+	document, err := webhooks.Schema()
+	if err != nil {
+		return nil, err
+	}
+	types := map[string]string{}
+	for _, e := range all {
+		types[e.Type] = "#/definitions/" + e.Definition
+	}
+	r, err := validation.NewRegistry(validation.Config{})
+	if err != nil {
+		return nil, err
+	}
+	return r, r.AddDocument("github-webhooks.json", document, types)
+})
+
 func webhookRegistry(tb testing.TB) (*validation.Registry, []webhooks.Event) {
 	tb.Helper()
 	all, err := webhooks.Load()
 	if err != nil {
 		tb.Fatal(err)
 	}
-	document, err := webhooks.Schema()
+	r, err := webhookData()
 	if err != nil {
-		tb.Fatal(err)
-	}
-	types := map[string]string{}
-	for _, e := range all {
-		types[e.Type] = "#/definitions/" + e.Definition
-	}
-	r := newRegistry(tb, validation.Config{})
-	if err := r.AddDocument("github-webhooks.json", document, types); err != nil {
 		tb.Fatal(err)
 	}
 	return r, all
