@@ -14,6 +14,8 @@
 //	3 Retry        Repeats what is inside it. Outside Idempotency, which opens
 //	               the way for another attempt only once the failed one is over;
 //	               and inside PoisonQueue, which takes its error as final.
+//	  Upcast       Where events come in several versions: right outside
+//	               Validation, which then checks the version that handlers get.
 //	4 Validation   Before Idempotency, so that an invalid event costs no
 //	               round trip to the store. Its error is permanent, so Retry
 //	               stops at once.

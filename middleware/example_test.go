@@ -43,6 +43,35 @@ func ExampleValidation() {
 	// permanent: true
 }
 
+func ExampleUpcast() {
+	// Any events.Upcaster will do; package validation's registry is one.
+	u := upcasterFunc(func(eventType, version string, body []byte) ([]byte, string, error) {
+		if version == "1.0.0" {
+			return []byte(`{"first":"Ada","last":"Lovelace"}`), "2.0.0", nil
+		}
+		return body, version, nil
+	})
+	upcast, err := middleware.Upcast(u)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	handle := upcast(func(msg *message.Message) ([]*message.Message, error) {
+		fmt.Println("inside:", events.HeaderOf(msg).Version, string(msg.Payload))
+		return nil, nil
+	})
+
+	msg := message.NewMessage("42", []byte(`{"name":"Ada Lovelace"}`))
+	msg.Metadata[events.MetadataVersion] = "1.0.0"
+	if _, err := handle(msg); err != nil {
+		fmt.Println(err)
+	}
+	fmt.Println("outside:", events.HeaderOf(msg).Version, string(msg.Payload))
+	// Output:
+	// inside: 2.0.0 {"first":"Ada","last":"Lovelace"}
+	// outside: 1.0.0 {"name":"Ada Lovelace"}
+}
+
 func ExampleIdempotency() {
 	store, err := middleware.NewMemoryIdempotencyStore(middleware.MemoryIdempotencyConfig{})
 	if err != nil {

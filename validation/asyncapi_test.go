@@ -174,7 +174,9 @@ func ExampleRegistry_AsyncAPI() {
 	var d struct {
 		AsyncAPI   string
 		Operations map[string]struct{ Action string }
-		Components struct{ Messages map[string]struct{ Payload map[string]string } }
+		Components struct {
+			Messages map[string]struct{ Payload map[string]string }
+		}
 	}
 	if err := json.Unmarshal(document, &d); err != nil {
 		fmt.Println(err)
