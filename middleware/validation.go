@@ -1,6 +1,7 @@
 package middleware
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -31,6 +32,9 @@ type ValidationConfig struct {
 // The event type is the metadata value events.MetadataType; a message without
 // one is checked as type "", and the validator decides about it.
 //
+// What an events.ParsingValidator has parsed is kept in the message's context, so
+// that events.Decode, and with it router.Handle, does not parse the body again.
+//
 // Put it inside PoisonQueue and Retry, outside Idempotency. A nil validator or
 // a mode that does not exist is a *events.ConfigError.
 func Validation(v events.Validator, cfg ValidationConfig) (message.HandlerMiddleware, error) {
@@ -48,8 +52,12 @@ func Validation(v events.Validator, cfg ValidationConfig) (message.HandlerMiddle
 			return next
 		}
 		return func(msg *message.Message) ([]*message.Message, error) {
+			outside := msg.Context()
 			if err := validate(v, cfg, msg); err != nil {
 				return nil, err
+			}
+			if msg.Context() != outside {
+				defer msg.SetContext(outside) // Another attempt parses again.
 			}
 			return next(msg)
 		}
@@ -58,7 +66,7 @@ func Validation(v events.Validator, cfg ValidationConfig) (message.HandlerMiddle
 
 func validate(v events.Validator, cfg ValidationConfig, msg *message.Message) error {
 	ctx, eventType := msg.Context(), msg.Metadata[events.MetadataType]
-	err := v.Validate(ctx, eventType, msg.Payload)
+	err := check(ctx, v, eventType, msg)
 	if err == nil {
 		return nil
 	}
@@ -71,4 +79,17 @@ func validate(v events.Validator, cfg ValidationConfig, msg *message.Message) er
 		return nil
 	}
 	return events.Permanent(fmt.Errorf("middleware: validation of %s %s: %w", eventType, msg.UUID, err))
+}
+
+// check asks the validator, and keeps for events.Decode what that has parsed.
+func check(ctx context.Context, v events.Validator, eventType string, msg *message.Message) error {
+	parsing, ok := v.(events.ParsingValidator)
+	if !ok {
+		return v.Validate(ctx, eventType, msg.Payload)
+	}
+	value, parsed, err := parsing.Parse(ctx, eventType, msg.Payload)
+	if parsed && err == nil {
+		msg.SetContext(events.ContextWithParsedBody(ctx, msg.Payload, value))
+	}
+	return err
 }

@@ -3,6 +3,7 @@ package middleware_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -91,4 +92,39 @@ func TestValidationInWatermillsRouter(t *testing.T) {
 	if len(dead.messages) != 1 || dead.messages[0].UUID != "bad" {
 		t.Errorf("dead letters: %v", dead.messages)
 	}
+}
+
+// parser is an events.ParsingValidator.
+type parser struct{ validatorFunc }
+
+func (p parser) Parse(ctx context.Context, eventType string, body []byte) (any, bool, error) {
+	return map[string]any{"n": json.Number("7")}, true, p.Validate(ctx, eventType, body)
+}
+
+// The handler gets what the validator has parsed: the value is not that of the text.
+func TestValidationHandsOnWhatItHasParsed(t *testing.T) {
+	type body struct {
+		N int `json:"n"`
+	}
+	said := error(nil)
+	mw, err := middleware.Validation(parser{func(context.Context, string, []byte) error { return said }}, middleware.ValidationConfig{Mode: events.Warn, Logger: silent})
+	must(t, err)
+	want := 7
+	handle := mw(func(msg *message.Message) ([]*message.Message, error) {
+		if e, err := events.Decode[body](msg, nil); err != nil || e.Body.N != want {
+			t.Errorf("decodes %v %v, want %d", e.Body, err, want)
+		}
+		return nil, nil
+	})
+	msg := newMessage("1")
+	outside := msg.Context()
+	_, err = handle(msg)
+	must(t, err)
+	if msg.Context() != outside {
+		t.Error("the context outside is not the one that it was")
+	}
+	// What was refused is not handed on, also where it is only warned of.
+	said, want = &events.ValidationError{}, 1
+	_, err = handle(msg)
+	must(t, err)
 }

@@ -72,8 +72,8 @@ type namedFunc struct {
 }
 
 var (
-	_ events.Validator = (*Registry)(nil)
-	_ events.Upcaster  = (*Registry)(nil)
+	_ events.ParsingValidator = (*Registry)(nil)
+	_ events.Upcaster         = (*Registry)(nil)
 )
 
 // NewRegistry returns an empty Registry, or a *events.ConfigError.
@@ -179,33 +179,43 @@ func (r *Registry) lookup(eventType string) *checks { return (*r.types.Load())[e
 // arrays and objects are inside one another; numbers have at most 1000 characters
 // and an exponent of at most 400.
 func (r *Registry) Validate(ctx context.Context, eventType string, body []byte) error {
+	_, _, err := r.Parse(ctx, eventType, body)
+	return err
+}
+
+// Parse implements events.ParsingValidator: it is [Registry.Validate], and
+// returns the body's value, which is not parsed where nothing was added for the type.
+func (r *Registry) Parse(ctx context.Context, eventType string, body []byte) (value any, parsed bool, err error) {
 	c := r.lookup(eventType)
 	if c == nil || len(c.schemas)+len(c.funcs) == 0 {
 		if r.cfg.Unknown == Accept {
-			return nil
+			return nil, false, nil
 		}
-		return &events.ValidationError{Type: eventType, Findings: []events.Finding{{Rule: "type", Message: "no schema for this event type: add one, or set validation.Config.Unknown to Accept"}}}
+		return nil, false, &events.ValidationError{Type: eventType, Findings: []events.Finding{{Rule: "type", Message: "no schema for this event type: add one, or set validation.Config.Unknown to Accept"}}}
 	}
 	if len(body) > r.cfg.MaxBytes {
 		var found report
 		found.add("", ruleJSON, fmt.Sprintf("%d bytes, at most %d: see validation.Config.MaxBytes", len(body), r.cfg.MaxBytes))
-		return found.verdict(eventType)
+		return nil, false, found.verdict(eventType)
 	}
 	doc, found := decode(body)
 	if !found.empty() {
-		return found.verdict(eventType)
+		return nil, false, found.verdict(eventType)
 	}
 	for _, s := range c.schemas {
 		if err := s.ask(doc, &found); err != nil {
-			return fmt.Errorf("validation: %s: %w", eventType, err)
+			return nil, false, fmt.Errorf("validation: %s: %w", eventType, err)
 		}
 	}
 	for _, f := range c.funcs {
 		if err := f.run(ctx, body, &found); err != nil {
-			return fmt.Errorf("validation: %s: %s: %w", eventType, f.name, err)
+			return nil, false, fmt.Errorf("validation: %s: %s: %w", eventType, f.name, err)
 		}
 	}
-	return found.verdict(eventType)
+	if !found.empty() {
+		return nil, false, found.verdict(eventType)
+	}
+	return doc.value, true, nil
 }
 
 // run asks one function and adds what it says; its panic is an error of the check.
