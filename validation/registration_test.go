@@ -2,6 +2,8 @@ package validation_test
 
 import (
 	"encoding/json"
+	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -53,5 +55,31 @@ func TestHundredsOfDefinitionsAreRegisteredSoon(t *testing.T) {
 	t.Logf("344 definitions in %v", took)
 	if took > 15*time.Second {
 		t.Errorf("344 definitions took %v", took)
+	}
+}
+
+func TestSchemasMayBeAddedWhileEventsAreValidated(t *testing.T) {
+	r := newRegistry(t, validation.Config{})
+	if err := r.AddSchema("known", []byte(`{"type":"object"}`)); err != nil {
+		t.Fatal(err)
+	}
+	var both sync.WaitGroup
+	both.Go(func() {
+		for i := range 100 {
+			if err := r.AddSchema(fmt.Sprintf("type.%d", i), []byte(`{"type":"object"}`)); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	both.Go(func() {
+		for range 1000 {
+			if r.Validate(t.Context(), "known", []byte(`{}`)) != nil || r.Validate(t.Context(), "known", []byte(`1`)) == nil {
+				t.Error("a wrong verdict")
+			}
+		}
+	})
+	both.Wait()
+	if n := len(r.Types()); n != 101 {
+		t.Errorf("%d types", n)
 	}
 }

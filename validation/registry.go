@@ -37,8 +37,8 @@ type Config struct {
 	// Zero means Accept: validation can be introduced type by type.
 	Unknown UnknownPolicy
 	// MaxBytes is the size of the largest body that is looked at; a larger one of
-	// a known type is a finding of the rule "json". Its values take about ten
-	// times as much memory. Zero means DefaultMaxBytes, 16 MiB.
+	// a known type is a finding of the rule "json". Its values take up to
+	// some thirty times as much memory. Zero means DefaultMaxBytes, 16 MiB.
 	MaxBytes int
 	// Load returns the schema document that a $ref to another document names, by
 	// its absolute URL. It is called while schemas are added, never for events.

@@ -70,7 +70,7 @@ func TestFindingsAreStable(t *testing.T) {
 	for _, body := range []string{
 		`[]`,
 		`{}`,
-		`{"a":1,"b":true,"c":1,"d":2}`,
+		`{"a":1,"b":true,"h":1,"g":2,"f":3,"e":4,"d":5,"c":6}`,
 		`{"a":"","b":null,"text":"AB"}`,
 		`{"a":"","b":null,"text":"abcdef"}`,
 		`{"a":"","b":null,"mail":"ada","date":"2026-02-30T00:00:00Z","uri":"no uri"}`,

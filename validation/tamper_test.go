@@ -82,6 +82,8 @@ var tamperings = []tampering{
 	{"object becomes text", "type", replace("object", "x")},
 	{"object becomes array", "type", replace("object", []any{})},
 	{"object becomes null", "type", replace("object", nil)},
+	{"object becomes number", "type", replace("object", 1)},
+	{"text becomes array", "type", replace("string", []any{"x"})},
 	{"text becomes number", "type", replace("string", 1)},
 	{"text becomes boolean", "type", replace("string", true)},
 	{"text becomes null", "type", replace("string", nil)},
@@ -209,6 +211,9 @@ func TestTamperedWebhooksAreRefusedWithTheRightPointer(t *testing.T) {
 	fewest := tried
 	for _, n := range byType {
 		fewest = min(fewest, n)
+	}
+	if fewest < 20 {
+		t.Errorf("%d kinds for one of the types, want at least 20", fewest)
 	}
 	t.Logf("%d bodies of %d types, at least %d of a type, by %d kinds", tried, len(byType), fewest, len(tamperings))
 }
