@@ -184,7 +184,7 @@ func Decode(msg *message.Message) (*message.Message, error) {
 		if err != nil {
 			return nil, events.Permanent(invalid(msg, "its time %q is no RFC 3339 time", text))
 		}
-		h.Time = at.UTC()
+		h.Time = at
 	}
 	maps.DeleteFunc(out.Metadata, func(key, _ string) bool { return strings.HasPrefix(key, Prefix) || key == MetadataContentType })
 	if out.Metadata == nil {

@@ -53,7 +53,7 @@ func TestHundredsOfDefinitionsAreRegisteredSoon(t *testing.T) {
 	}
 	took := time.Since(started)
 	t.Logf("344 definitions in %v", took)
-	if took > 15*time.Second {
+	if took > time.Minute {
 		t.Errorf("344 definitions took %v", took)
 	}
 }
