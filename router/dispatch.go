@@ -23,7 +23,8 @@ type handler struct {
 	topic   string            // where pub publishes to
 	given   given             // for Describe
 
-	chain message.HandlerFunc // fn in its middleware; set when Run starts
+	chain  message.HandlerFunc // fn in its middleware; set when Run starts
+	counts handlerCounters
 }
 
 // compile builds the chain: the router's middleware is outermost, then that of

@@ -13,6 +13,18 @@ import (
 var ErrRunTwice = errors.New("router: Run was called before: make a new Router to run again")
 
 var (
+	// ErrHandlerTimeout is the cause with which the context of a handler ends
+	// that has run for [Config.HandlerTimeout].
+	ErrHandlerTimeout = errors.New("router: the handler has run for longer than its HandlerTimeout")
+	// ErrStuck is why the delivery of a handler is retried that goes on though its
+	// context ended [Config.StuckGrace] ago.
+	ErrStuck = errors.New("router: the handler is stuck: it ignores that its context has ended")
+	// ErrKeyGivenUp is why a message of an ordered lane is a dead letter that came
+	// behind one that was given up. See [DeadLetterKey].
+	ErrKeyGivenUp = errors.New("router: an earlier event of the same key was given up")
+)
+
+var (
 	// errGoexit stands for the result of a handler that ended its goroutine,
 	// as testing.T.FailNow does.
 	errGoexit     = errors.New("router: the handler called runtime.Goexit (does it call t.Fatal?)")
@@ -54,6 +66,11 @@ func (e *StuckError) Error() string {
 	}
 	return b.String()
 }
+
+// decodeError marks an error as that of a body, which says nothing of the handler.
+type decodeError struct{ error }
+
+func (e *decodeError) Unwrap() error { return e.error }
 
 func configError(field string, value any, problem, remedy string) *events.ConfigError {
 	return &events.ConfigError{Field: "router." + field, Value: value, Problem: problem, Remedy: remedy}

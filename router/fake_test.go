@@ -186,3 +186,9 @@ func wantConfigError(t testing.TB, err error) *events.ConfigError {
 	}
 	return e
 }
+
+func contextWithCause(t testing.TB) (context.Context, context.CancelCauseFunc) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	t.Cleanup(func() { cancel(nil) })
+	return ctx, cancel
+}

@@ -1,141 +1,277 @@
 package router
 
 import (
-	"context"
-	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/logistically/events"
 	"github.com/logistically/events/transport"
 )
 
-// lane handles one delivery after the other.
+// lane has workers, and a queue of what is theirs to do.
 type lane struct {
 	*session
-	done chan struct{} // closed when the queue is closed and empty
+	cfg     *LaneConfig
+	overdue *atomic.Bool // the session's: contexts of handlers have ended
+	window  int          // how much of each class is held: Concurrency and Prefetch
+	refill  int          // how much room in it is worth a call of Receive
+	timers  sync.WaitGroup
 
-	mu      sync.Mutex
-	current *work // what its handler is busy with
-	retired bool  // nobody waits for it any more
+	mu           sync.Mutex
+	work         sync.Cond // there may be something to do
+	idle         int       // workers that wait for it
+	workers      []*worker // those that have a slot
+	stray        []*worker // stuck ones, whose slots others have
+	classes      []class
+	lines        map[string]*line // by key, those that have messages
+	parked       []*job           // in turn, but their topic or handler is paused
+	breaker      *killSwitch      // nil: none
+	paused       bool
+	closed       bool
+	running      int
+	runningBytes int64
 }
 
-// work is one delivery in the hands of a handler.
-type work struct {
-	delivery *transport.Delivery
-	handler  *handler
-	ctx      context.Context
-	cancel   context.CancelCauseFunc
+// class is what a lane has of the topics of one weight.
+type class struct {
+	weight, credit int
+	ready          fifo
+	active         int // what counts against the window
 }
 
-func (l *lane) run() {
-	defer func() {
-		// The goroutine ends in the middle of a handler only by
-		// runtime.Goexit; the lane goes on in another one.
-		if w := l.busy(); w != nil {
-			l.finish(w, errGoexit)
-			go l.run()
-			return
+func newLane(s *session, cfg *LaneConfig) *lane {
+	l := &lane{
+		session: s, cfg: cfg, overdue: &s.overdue,
+		window: cfg.Concurrency + cfg.Prefetch, refill: max(1, cfg.Prefetch/2),
+		classes: make([]class, len(s.sources)),
+		paused:  s.pauses.has(Scope{Lane: cfg.Name}),
+	}
+	l.work.L = &l.mu
+	for i, from := range s.sources {
+		l.classes[i] = class{weight: from.weight, credit: from.weight}
+	}
+	if cfg.OrderBy != nil {
+		l.lines = make(map[string]*line)
+	}
+	if cfg.KillSwitch.FailureRatio > 0 {
+		l.breaker = &killSwitch{cfg: cfg.KillSwitch, lane: l, state: SwitchClosed}
+	}
+	for range cfg.Concurrency {
+		l.workers = append(l.workers, newWorker(l))
+	}
+	return l
+}
+
+// add queues what has arrived, in order. Those that cannot be queued any more
+// are released.
+func (l *lane) add(jobs []*job, keys []string) {
+	var late []*job
+	var lost []loss
+	l.mu.Lock()
+	for i, j := range jobs {
+		switch {
+		case l.closed:
+			late = append(late, j)
+		case keys == nil || keys[i] == "":
+			l.classes[j.from.class].active++
+			l.enqueue(j)
+		default:
+			lost = append(lost, l.addTo(keys[i], j)...)
 		}
-		close(l.done)
-	}()
-	for d := range l.queue {
-		l.handle(d)
+	}
+	l.mu.Unlock()
+	for _, j := range late {
+		l.settled(j, j.delivery.Release())
+	}
+	l.sayLost(lost)
+}
+
+// enqueue makes a job ready to be handled. The caller holds the lock.
+func (l *lane) enqueue(j *job) {
+	l.classes[j.from.class].ready.push(j)
+	if l.idle > 0 {
+		l.work.Signal()
 	}
 }
 
-func (l *lane) handle(d *transport.Delivery) {
-	if l.stopping.Err() != nil {
-		l.release(d)
-		return
+// next waits for the next job of a worker and makes it its current one. It
+// returns nil when there will be none.
+func (l *lane) next(w *worker) *job {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for !l.closed && !w.stray {
+		if j := l.take(); j != nil {
+			w.current = j
+			l.running++
+			l.runningBytes += j.bytes()
+			if j.line != nil {
+				j.line.running = true
+			}
+			return j
+		}
+		l.idle++
+		l.work.Wait()
+		l.idle--
 	}
-	base := d.Message.Context()
-	eventType := typeOf(d.Message, d.Topic)
-	h := l.handlers.find(eventType)
-	if base.Err() != nil || h == nil {
-		l.conclude(d, result{err: l.unhandled(eventType, d.Topic, h), cause: context.Cause(base)})
-		return
-	}
-	w := &work{delivery: d, handler: h}
-	w.ctx, w.cancel = context.WithCancelCause(base)
-	w.ctx = transport.ContextWithDelivery(w.ctx, d, l.can)
-	w.ctx = events.ContextWithHeader(w.ctx, events.HeaderOf(d.Message))
-	d.Message.SetContext(w.ctx)
-	if !l.begin(w) {
-		w.cancel(nil)
-		l.release(d)
-		return
-	}
-	l.finish(w, w.execute())
+	return nil
 }
 
-// release gives back a delivery that no handler has begun.
-func (l *lane) release(d *transport.Delivery) {
-	l.decided()
-	l.send(d.Release())
+// take returns what is to be handled next, or nil. The caller holds the lock.
+func (l *lane) take() *job {
+	for !l.paused && !l.pauses.all.Load() && (l.breaker == nil || l.breaker.allows()) {
+		c := l.turn()
+		if c == nil {
+			return nil
+		}
+		if most := l.cfg.MaxRunningBytes; most > 0 && l.running > 0 && l.runningBytes+c.ready.at(0).bytes() > most {
+			return nil
+		}
+		j := c.ready.pop()
+		if l.pauses.covers(j) {
+			l.park(j)
+			continue
+		}
+		c.credit--
+		if l.breaker != nil {
+			l.breaker.begin(j)
+		}
+		return j
+	}
+	return nil
+}
+
+// turn returns the class whose turn it is: the heaviest that has something
+// ready and credit left. The caller holds the lock.
+func (l *lane) turn() *class {
+	for range 2 {
+		waiting := false
+		for i := range l.classes {
+			c := &l.classes[i]
+			if c.ready.size > 0 && c.credit > 0 {
+				return c
+			}
+			waiting = waiting || c.ready.size > 0
+		}
+		if !waiting {
+			return nil
+		}
+		for i := range l.classes {
+			l.classes[i].credit = l.classes[i].weight
+		}
+	}
+	return nil
+}
+
+// done ends the work of a worker on a job by a verdict.
+func (l *lane) done(w *worker, j *job, v verdict, res result) {
+	var is judgement
+	if l.breaker != nil {
+		is = l.breaker.judge(res)
+	}
+	l.mu.Lock()
+	if w.given == j { // It was settled when the handler was found stuck.
+		w.given = nil
+		l.mu.Unlock()
+		j.say(l.log, slog.LevelWarn, "a stuck handler has returned: its delivery was retried meanwhile", res.err)
+		return
+	}
+	w.current = nil
+	j.started.Store(false)
+	if j.handler != nil {
+		j.handler.counts.add(res)
+	}
+	if !w.stray {
+		l.running--
+		l.runningBytes -= j.bytes()
+		if l.cfg.MaxRunningBytes > 0 && l.idle > 0 {
+			l.work.Signal()
+		}
+	}
+	var lost []loss
+	keep := false
+	var was, now SwitchState
+	switch {
+	case w.retired:
+		l.mu.Unlock()
+		l.counts.unsettled.Add(1)
+		j.say(l.log, slog.LevelWarn, "a handler returned after Run: its delivery is not settled and will be delivered again", res.err)
+		return
+	case l.breaker != nil && j.handler != nil && !w.stray:
+		was = l.breaker.state
+		keep = l.breaker.observe(j, res, is)
+		if now = l.breaker.state; now != was {
+			l.resumed()
+		}
+	}
+	switch {
+	case keep && !l.closed:
+		if j.line != nil {
+			j.line.running = false
+		}
+		l.enqueue(j)
+	case keep:
+		v = verdict{outcome: j.delivery.Release()}
+		fallthrough
+	default:
+		lost = l.conclude(j, v, res)
+	}
+	l.mu.Unlock()
+	if was != now {
+		l.breaker.say(was, now, res.err)
+	}
+	switch {
+	case keep:
+		j.say(l.log, slog.LevelWarn, "the kill switch is open: the delivery waits and its attempt does not count", res.err, "lane", l.cfg.Name)
+	case len(lost) == 0:
+		l.report(v, j, res)
+	}
+	l.sayLost(lost)
+}
+
+// conclude applies a verdict. It returns what was given up because of it. The
+// caller holds the lock.
+func (l *lane) conclude(j *job, v verdict, res result) (lost []loss) {
+	if j.line != nil {
+		return l.concludeInLine(j, v, res)
+	}
+	l.leave(j)
+	if v.drop {
+		l.dropped(j)
+	} else {
+		l.settled(j, v.outcome)
+	}
+	return nil
+}
+
+// report logs what became of a delivery that was not acked.
+func (l *lane) report(v verdict, j *job, res result) {
+	switch {
+	case v.drop:
+		j.say(l.log, slog.LevelWarn, "lease lost: another consumer has the delivery", res.err)
+	case v.reduced:
+		j.say(l.log, slog.LevelError, "no retry will mend this, but the transport has no dead letters: use a poison queue middleware", res.err, "retry_after", v.outcome.After)
+	case v.outcome.Settlement == transport.DeadLetter:
+		j.say(l.log, slog.LevelError, "given up: goes to the dead letters", res.err)
+	case v.outcome.Settlement == transport.Retry:
+		j.say(l.log, slog.LevelWarn, "attempt failed: will be retried", res.err, "retry_after", v.outcome.After)
+	}
 }
 
 // unhandled is the result of a delivery that no handler gets.
-func (l *lane) unhandled(eventType, topic string, h *handler) error {
+func (l *lane) unhandled(j *job) result {
+	cause := result{cause: j.cause()}
+	eventType := typeOf(j.delivery.Message, j.delivery.Topic)
 	switch {
-	case h != nil:
-		return context.Canceled // Its context has ended while it was queued.
-	case l.cfg.Unknown == AckUnknown:
-		return nil
+	case j.base.Err() != nil:
+		cause.err = j.base.Err() // It has ended while the delivery was queued.
+	case l.Router.cfg.Unknown == AckUnknown:
+	default:
+		cause.err = events.Permanent(&UnknownTypeError{Type: eventType, Topic: j.delivery.Topic})
 	}
-	return events.Permanent(&UnknownTypeError{Type: eventType, Topic: topic})
-}
-
-// execute runs the chain and publishes what it produced.
-func (w *work) execute() error {
-	produced, err := w.handler.chain(w.delivery.Message)
-	if err != nil {
-		return err
-	}
-	return protect(func() error { return w.publish(produced) })
-}
-
-// finish ends the work's context and concludes it, unless Run has given it up.
-func (l *lane) finish(w *work, err error) {
-	cause := context.Cause(w.ctx)
-	l.mu.Lock()
-	l.current = nil
-	retired := l.retired
-	l.mu.Unlock()
-	w.cancel(nil)
-	if retired {
-		l.counts.unsettled.Add(1)
-		l.say(slog.LevelWarn, "a handler returned after Run: its delivery is not settled and will be delivered again", w.delivery, result{err: err, by: w.handler.pattern.text})
-		return
-	}
-	l.conclude(w.delivery, result{err: err, cause: cause, by: w.handler.pattern.text})
-}
-
-// conclude decides about a delivery and sends it to the settler.
-func (l *lane) conclude(d *transport.Delivery, res result) {
-	var v verdict
-	if err := protect(func() error { v = decide(d, l.can, res, l.delay); return nil }); err != nil {
-		// To decide, errors are asked what they are, and a nil pointer that was
-		// returned as an error may panic then.
-		res = result{err: fmt.Errorf("router: a method of the handler's error, a %T, panics: %w", res.err, err), by: res.by}
-		v = decide(d, l.can, res, l.delay)
-	}
-	l.report(v, d, res)
-	l.decided()
-	if v.drop {
-		l.counts.leaseLost.Add(1)
-		return
-	}
-	l.send(v.outcome)
-}
-
-func (l *lane) send(o transport.Outcome) {
-	select {
-	case l.outcomes <- o:
-	case <-l.abandoned: // Closing the receiver releases it.
-		l.counts.unsettled.Add(1)
-	}
+	return cause
 }
 
 // delay guards against a panic of the configured function: it runs outside
@@ -147,71 +283,34 @@ func (l *lane) delay(attempt int) (after time.Duration) {
 			after = DefaultRetryDelay(attempt)
 		}
 	}()
-	return l.cfg.RetryDelay(attempt)
+	return l.Router.cfg.RetryDelay(attempt)
 }
 
-func (l *lane) report(v verdict, d *transport.Delivery, res result) {
-	switch {
-	case v.drop:
-		l.say(slog.LevelWarn, "lease lost: another consumer has the delivery", d, res)
-	case v.reduced:
-		l.say(slog.LevelError, "no retry will mend this, but the transport has no dead letters: use a poison queue middleware", d, res, "retry_after", v.outcome.After)
-	case v.outcome.Settlement == transport.DeadLetter:
-		l.say(slog.LevelError, "given up: goes to the dead letters", d, res)
-	case v.outcome.Settlement == transport.Retry:
-		l.say(slog.LevelWarn, "attempt failed: will be retried", d, res, "retry_after", v.outcome.After)
-	}
-}
-
-// say logs what became of a delivery. If the log handler panics, perhaps because
-// the error it shows does, it gets the panic in place of that error.
-func (l *lane) say(level slog.Level, text string, d *transport.Delivery, res result, more ...any) {
-	log := func(err error) error {
-		return protect(func() error {
-			l.log.Log(context.Background(), level, text, append([]any{
-				"handler", res.by, "type", typeOf(d.Message, d.Topic), "event", d.Message.UUID,
-				"topic", d.Topic, "id", d.ID, "attempt", d.Attempt, "error", err,
-			}, more...)...)
-			return nil
-		})
-	}
-	if p := log(res.err); p != nil {
-		_ = log(p) // A log handler that fails again is beyond help.
-	}
-}
-
-// begin records the work, unless no handler may begin any more.
-func (l *lane) begin(w *work) bool {
+// close ends the lane's work and returns what no worker has begun. What waits
+// for its key behind a running handler follows when that returns.
+func (l *lane) close() (rest []*job) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.retired || l.stopping.Err() != nil {
-		return false
+	l.closed = true
+	l.work.Broadcast()
+	if l.breaker != nil {
+		l.breaker.stop()
 	}
-	l.current = w
-	return true
-}
-
-func (l *lane) busy() *work {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.current
-}
-
-// cancel ends the context of the handler that is running, if one is.
-func (l *lane) cancel(cause error) {
-	if w := l.busy(); w != nil {
-		w.cancel(cause)
+	for i := range l.classes {
+		rest = l.classes[i].ready.drain(rest)
 	}
-}
-
-// retire gives the lane up and returns the handler it is busy with, if any.
-func (l *lane) retire() *StuckHandler {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.retired = true
-	if l.current == nil {
-		return nil
+	rest = append(rest, l.parked...)
+	l.parked = nil
+	rest = slices.DeleteFunc(rest, func(j *job) bool { return j.line != nil })
+	for key, line := range l.lines {
+		if !line.running {
+			line.stopTimer(l)
+			rest = line.waiting.drain(append(rest, line.head))
+			delete(l.lines, key)
+		}
 	}
-	d := l.current.delivery
-	return &StuckHandler{Pattern: l.current.handler.pattern.text, Topic: d.Topic, ID: d.ID, UUID: d.Message.UUID}
+	for _, j := range rest {
+		l.leave(j)
+	}
+	return rest
 }

@@ -9,11 +9,11 @@ import (
 )
 
 // publish sends what the chain returned to the handler's publisher, in one call.
-func (w *work) publish(produced []*message.Message) error {
+func (j *job) publish(produced []*message.Message) error {
 	if len(produced) == 0 {
 		return nil
 	}
-	h := w.handler
+	h := j.handler
 	if h.pub == nil {
 		return errNoPublisher
 	}
@@ -22,7 +22,7 @@ func (w *work) publish(produced []*message.Message) error {
 		if msg == nil {
 			return fmt.Errorf("router: handler %q returned a nil message", h.pattern.text)
 		}
-		out[i] = w.consequence(msg)
+		out[i] = j.consequence(msg)
 	}
 	if err := h.pub.Publish(h.topic, out...); err != nil {
 		return fmt.Errorf("router: publish %d messages of handler %q to %q: %w", len(out), h.pattern.text, h.topic, err)
@@ -31,13 +31,13 @@ func (w *work) publish(produced []*message.Message) error {
 }
 
 // consequence ties a produced message to the event that led to it.
-func (w *work) consequence(msg *message.Message) *message.Message {
-	incoming := w.delivery.Message
+func (j *job) consequence(msg *message.Message) *message.Message {
+	incoming := j.delivery.Message
 	if msg == incoming {
 		// Passed on as it is. A copy, because the delivery may still be retried
 		// or become a dead letter, and must not carry what is added here.
 		msg = incoming.Copy()
-		msg.SetContext(w.ctx)
+		msg.SetContext(j.ctx)
 		return msg
 	}
 	if msg.Metadata == nil {
@@ -59,9 +59,9 @@ func (w *work) consequence(msg *message.Message) *message.Message {
 		fill(events.MetadataTraceState, of.TraceState)
 	}
 	if own := msg.Context(); own == context.Background() {
-		msg.SetContext(w.ctx)
+		msg.SetContext(j.ctx)
 	} else {
-		msg.SetContext(producedContext{Context: w.ctx, own: own})
+		msg.SetContext(producedContext{Context: j.ctx, own: own})
 	}
 	return msg
 }

@@ -46,10 +46,12 @@ var (
 	_ Registrar = (*Group)(nil)
 )
 
-// Group is a set of handlers that share middleware. Make it with [Router.Group].
+// Group is a set of handlers that share middleware, and a lane. Make it with
+// [Router.Group] or [Router.Lane].
 type Group struct {
 	router *Router
 	parent *Group
+	lane   *LaneConfig
 	mw     []message.HandlerMiddleware
 }
 
@@ -60,7 +62,7 @@ type Group struct {
 // events.Discard; events.Permanent makes it a dead letter; events.RetryAfter
 // and any other error bring it back later. So does a panic, as a
 // *events.PanicError. fn is called by up to [Config.Concurrency] goroutines at
-// a time. Its context ends when the drain deadline has passed (with cause
+// a time, or that of its lane. Its context ends when the drain deadline has passed (with cause
 // events.ErrReleased), when the delivery's lease is lost, or when a middleware
 // says so, and not as soon as Run's context does.
 func Handle[T any](reg Registrar, pattern string, fn func(ctx context.Context, ev events.Event[T]) error, mw ...message.HandlerMiddleware) error {
@@ -71,7 +73,7 @@ func Handle[T any](reg Registrar, pattern string, fn func(ctx context.Context, e
 	err := reg.HandleMessage(pattern, func(msg *message.Message) error {
 		ev, err := events.Decode[T](msg, codec)
 		if err != nil {
-			return err
+			return &decodeError{err}
 		}
 		return fn(msg.Context(), ev)
 	}, mw...)
@@ -145,7 +147,7 @@ func (g *Group) Group(mw ...message.HandlerMiddleware) *Group {
 		_ = g.router.refuse(err) // Run returns it; Group itself cannot.
 		mw = nil
 	}
-	return &Group{router: g.router, parent: g, mw: slices.Clone(mw)}
+	return &Group{router: g.router, parent: g, lane: g.lane, mw: slices.Clone(mw)}
 }
 
 func (g *Group) group() *Group { return g }

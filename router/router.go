@@ -10,7 +10,9 @@
 package router
 
 import (
+	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -24,6 +26,11 @@ import (
 const (
 	DefaultConcurrency  = 16
 	DefaultDrainTimeout = 30 * time.Second
+	DefaultStuckGrace   = 10 * time.Second
+	// DefaultSpareInFlight is by how much [Config.MaxInFlight] is over what the
+	// lanes hold in the normal course, if it is not set.
+	DefaultSpareInFlight    = 1000
+	DefaultMaxInFlightBytes = 256 << 20
 )
 
 // UnknownPolicy says what becomes of an event for which there is no handler.
@@ -47,14 +54,40 @@ type Config struct {
 	Subscriber message.Subscriber
 	// Topics are the topics to receive from. At least one.
 	Topics []string
-	// Concurrency is how many handlers run at a time, over all topics. Zero
-	// means DefaultConcurrency, 16; at most 65 536.
+	// Weights says how often a topic is served when others have messages waiting
+	// too: a topic of weight 8 eight times for each time of one of weight 1, so that
+	// none starves. Topics of different weights are received apart. Topics that are
+	// not in it have weight 1; at most 1000.
+	Weights map[string]int
+	// Concurrency is how many handlers run at a time, over all topics, of those
+	// that are in no lane of their own ([Router.Lane]). Zero means
+	// DefaultConcurrency, 16; at most 1 048 576.
 	Concurrency int
 	// Prefetch is how many more deliveries are held ready for them. More of it
 	// makes for larger pages and fewer round trips; less of it leaves more for
 	// other consumers of the group. Zero means as many as Concurrency; at most
 	// 1 048 576.
 	Prefetch int
+	// MaxInFlight is how many deliveries are held at most: running, ready, waiting
+	// for a failed message of their key, for a lane that is behind, or paused. Zero
+	// means Concurrency and Prefetch of all lanes, for each weight of topics, and
+	// DefaultSpareInFlight, 1000.
+	MaxInFlight int
+	// MaxInFlightBytes ends receiving while that much payload is held; one page may
+	// go over it. Zero means DefaultMaxInFlightBytes, 256 MiB.
+	MaxInFlightBytes int64
+	// HandlerTimeout is how long a handler may run. Then its context ends with
+	// cause ErrHandlerTimeout. Zero means for ever.
+	HandlerTimeout time.Duration
+	// StuckGrace is how long a handler may go on after its context has ended
+	// (timed out, lease lost). Then it is stuck: its stack is logged, another worker
+	// takes its slot, and its delivery is retried; only in an ordered lane its key
+	// waits for it. A lane frees as many slots as its Concurrency. It is found out
+	// within a quarter of StuckGrace. Zero means DefaultStuckGrace, 10 s.
+	StuckGrace time.Duration
+	// KillSwitch pauses handlers that are in no lane of their own when too many of
+	// them fail. The zero value means none.
+	KillSwitch KillSwitchConfig
 	// DrainTimeout is how long handlers may go on after Run's context has
 	// ended. Then their contexts end with cause events.ErrReleased. Zero means
 	// DefaultDrainTimeout, 30 s.
@@ -89,8 +122,12 @@ type Router struct {
 	root     *Group
 	handlers dispatcher
 	all      []*handler
-	refused  []error // registrations that failed; Run returns them
+	lanes    []*LaneConfig // the first one is of those in no lane of their own
+	refused  []error       // registrations that failed; Run returns them
 	started  bool
+	pauses   pauses
+	state    State
+	session  *session // since Run has begun to receive
 }
 
 // New returns a Router, or a *events.ConfigError. It does no I/O.
@@ -98,12 +135,18 @@ func New(cfg Config) (*Router, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	cfg.Topics = slices.Clone(cfg.Topics)
+	cfg.Topics, cfg.Weights = slices.Clone(cfg.Topics), maps.Clone(cfg.Weights)
 	if cfg.Concurrency == 0 {
 		cfg.Concurrency = DefaultConcurrency
 	}
 	if cfg.Prefetch == 0 {
 		cfg.Prefetch = cfg.Concurrency
+	}
+	if cfg.MaxInFlightBytes == 0 {
+		cfg.MaxInFlightBytes = DefaultMaxInFlightBytes
+	}
+	if cfg.StuckGrace == 0 {
+		cfg.StuckGrace = DefaultStuckGrace
 	}
 	if cfg.DrainTimeout == 0 {
 		cfg.DrainTimeout = DefaultDrainTimeout
@@ -121,9 +164,13 @@ func New(cfg Config) (*Router, error) {
 	r := &Router{
 		cfg:      cfg,
 		running:  make(chan struct{}),
+		state:    StateNew,
 		handlers: dispatcher{exact: make(map[string]*handler)},
 	}
-	r.root = &Group{router: r}
+	own := &LaneConfig{Concurrency: cfg.Concurrency, Prefetch: cfg.Prefetch, KillSwitch: cfg.KillSwitch}
+	own.setDefaults(&cfg)
+	r.lanes = []*LaneConfig{own}
+	r.root = &Group{router: r, lane: own}
 	return r, nil
 }
 
@@ -158,6 +205,9 @@ func (c *Config) check() error {
 	if c.Prefetch > maxPrefetch {
 		return configError("Config.Prefetch", c.Prefetch, "is over 1048576", "set it to how many deliveries are to be held ready")
 	}
+	if err := c.checkLimits(); err != nil {
+		return err
+	}
 	if c.DrainTimeout < 0 {
 		return configError("Config.DrainTimeout", c.DrainTimeout, "is negative", "set it to a duration, or to 0 for 30 s")
 	}
@@ -168,6 +218,39 @@ func (c *Config) check() error {
 		return configError("Config.Unknown", c.Unknown, "is no policy", "use router.DeadLetterUnknown or router.AckUnknown")
 	}
 	return c.checkSilence()
+}
+
+func (c *Config) checkLimits() error {
+	for topic, weight := range c.Weights {
+		if !slices.Contains(c.Topics, topic) {
+			return configError("Config.Weights", topic, "is none of Topics", "name the topic as in Topics")
+		}
+		if weight < 1 || weight > 1000 {
+			return configError(fmt.Sprintf("Config.Weights[%q]", topic), weight, "is below 1 or over 1000", "set it to how often the topic is served for each time of one of weight 1")
+		}
+	}
+	switch {
+	case c.MaxInFlight < 0:
+		return configError("Config.MaxInFlight", c.MaxInFlight, "is negative", "set it to a number of deliveries, or to 0 for 1000 more than the lanes hold in the normal course")
+	case c.MaxInFlightBytes < 0:
+		return configError("Config.MaxInFlightBytes", c.MaxInFlightBytes, "is negative", "set it to a number of bytes, or to 0 for 256 MiB")
+	case c.HandlerTimeout < 0:
+		return configError("Config.HandlerTimeout", c.HandlerTimeout, "is negative", "set it to a duration, or to 0 for none")
+	case c.StuckGrace < 0:
+		return configError("Config.StuckGrace", c.StuckGrace, "is negative", "set it to a duration, or to 0 for 10 s")
+	}
+	return c.KillSwitch.check("Config.KillSwitch.")
+}
+
+// weights returns the weights that topics have, the heaviest first.
+func (c *Config) weights() (all []int) {
+	for _, topic := range c.Topics {
+		if weight := max(c.Weights[topic], 1); !slices.Contains(all, weight) {
+			all = append(all, weight)
+		}
+	}
+	slices.SortFunc(all, func(a, b int) int { return b - a })
+	return all
 }
 
 // Running is closed when Run has begun to receive: what is published from then

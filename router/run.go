@@ -1,17 +1,17 @@
 package router
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"math"
-	"strings"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/logistically/events"
-	"github.com/logistically/events/transport"
 )
 
 // Run receives and handles deliveries until ctx ends; then it drains and
@@ -37,16 +37,13 @@ func (r *Router) Run(ctx context.Context) (err error) {
 	if err := r.start(); err != nil {
 		return err
 	}
-	topics := strings.Join(r.cfg.Topics, ", ")
-	receiver, err := r.open()
+	sources, err := r.open()
 	if err != nil {
-		return fmt.Errorf("router: open a receiver on %s: %w", topics, err)
+		return err
 	}
-	err = newSession(r, receiver).serve(ctx)
-	if cerr := receiver.Close(); cerr != nil {
-		err = errors.Join(err, fmt.Errorf("router: close the receiver on %s: %w", topics, cerr))
-	}
-	return err
+	defer r.setState(StateStopped)
+	err = newSession(r, sources).serve(ctx)
+	return errors.Join(err, closeAll(sources))
 }
 
 // start freezes the registrations.
@@ -58,6 +55,12 @@ func (r *Router) start() error {
 		return ErrRunTwice
 	}
 	r.started = true
+	if r.cfg.MaxInFlight == 0 {
+		r.cfg.MaxInFlight = DefaultSpareInFlight
+		for _, l := range r.lanes {
+			r.cfg.MaxInFlight += len(r.cfg.weights()) * (l.Concurrency + l.Prefetch)
+		}
+	}
 	if err := errors.Join(r.refused...); err != nil {
 		return err
 	}
@@ -69,88 +72,68 @@ func (r *Router) start() error {
 	return nil
 }
 
-func (r *Router) open() (receiver transport.Receiver, err error) {
-	err = protect(func() (err error) {
-		if source, ok := r.cfg.Subscriber.(transport.Source); ok {
-			receiver, err = source.Receiver(r.cfg.Topics...)
-		} else {
-			receiver, err = transport.FromSubscriber(r.cfg.Subscriber, r.cfg.Topics...)
-		}
-		return err
-	})
-	return receiver, err
-}
-
-// session is one run of a router: a receiving loop, lanes that take deliveries
-// from its queue, and a settler that takes the lanes' outcomes.
+// session is one run of a router: sources that receive and settle, and lanes
+// that handle.
 type session struct {
 	*Router
-	log      *slog.Logger
-	receiver transport.Receiver
-	can      transport.Capabilities
-	lanes    []*lane
+	log     *slog.Logger
+	sources []*source // by weight, the heaviest first
+	lanes   []*lane   // by LaneConfig.index
 
-	queue     chan *transport.Delivery // has room for all that is held
-	outcomes  chan transport.Outcome
-	abandoned chan struct{}   // closed when nobody reads outcomes any more
-	stopping  context.Context // ends when no further handler may begin
-
-	capacity int64         // how many deliveries are held at most
-	refill   int64         // how much room is worth a call of Receive
-	held     atomic.Int64  // received and not decided
-	room     chan struct{} // tells the receiving loop of room
+	numbers   atomic.Int64 // of jobs, as they arrive
+	held      atomic.Int64 // received and not decided
+	heldBytes atomic.Int64 // of their payloads
+	full      atomic.Bool  // a source waits for held or heldBytes to go down
+	overdue   atomic.Bool  // the drain deadline has passed
 }
 
-func newSession(r *Router, receiver transport.Receiver) *session {
-	capacity := r.cfg.Concurrency + r.cfg.Prefetch
-	s := &session{
-		Router:    r,
-		log:       r.cfg.Logger,
-		receiver:  receiver,
-		can:       receiver.Capabilities(),
-		lanes:     make([]*lane, r.cfg.Concurrency),
-		queue:     make(chan *transport.Delivery, capacity),
-		outcomes:  make(chan transport.Outcome, capacity),
-		abandoned: make(chan struct{}),
-		capacity:  int64(capacity),
-		refill:    int64(max(1, r.cfg.Prefetch/2)),
-		room:      make(chan struct{}, 1),
+func newSession(r *Router, sources []*source) *session {
+	s := &session{Router: r, log: r.cfg.Logger, sources: sources}
+	for _, cfg := range r.lanes {
+		s.lanes = append(s.lanes, newLane(s, cfg))
 	}
-	for i := range s.lanes {
-		s.lanes[i] = &lane{session: s, done: make(chan struct{})}
+	backlog := 0
+	for _, l := range s.lanes {
+		backlog += l.window
+	}
+	for _, from := range sources {
+		from.session = s
+		from.sorted = make([]bunch, len(s.lanes))
+		from.backlog = backlog
 	}
 	return s
 }
 
 func (s *session) serve(ctx context.Context) error {
-	stopping, stop := context.WithCancel(ctx)
+	receiving, stop := context.WithCancel(ctx)
 	defer stop()
-	s.stopping = stopping
 	// Neither handlers nor settlements end with ctx: they are drained.
 	settling, giveUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer giveUp()
-	lanesDone, settled := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(settled)
-		s.settle(settling, lanesDone)
-	}()
+	handled := make(chan struct{})
+	settled := s.settleAll(settling, handled)
 	for _, l := range s.lanes {
-		go l.run()
+		for _, w := range l.workers {
+			go w.run()
+		}
 	}
-	close(s.running)
+	var watching sync.WaitGroup
+	watching.Go(func() { s.watch(receiving) })
+	s.begin()
 
-	err := s.receive(ctx)
-	stop()
-	close(s.queue)
+	err := s.receiveAll(receiving, stop)
+	watching.Wait()
+	s.setState(StateDraining)
+	s.release()
 
-	deadline := time.NewTimer(s.cfg.DrainTimeout)
+	deadline := time.NewTimer(s.Router.cfg.DrainTimeout)
 	defer deadline.Stop()
-	end := time.NewTimer(withGrace(s.cfg.DrainTimeout))
+	end := time.NewTimer(withGrace(s.Router.cfg.DrainTimeout))
 	defer end.Stop()
 	if stuck := s.drain(deadline.C, end.C, giveUp); stuck != nil {
 		err = errors.Join(err, stuck)
 	}
-	close(lanesDone)
+	close(handled)
 	select {
 	case <-settled:
 	case <-end.C:
@@ -160,6 +143,51 @@ func (s *session) serve(ctx context.Context) error {
 	return err
 }
 
+// settleAll settles until handled is closed and nothing is left; then it closes
+// the channel that it returns.
+func (s *session) settleAll(ctx context.Context, handled <-chan struct{}) <-chan struct{} {
+	var all sync.WaitGroup
+	for _, from := range s.sources {
+		all.Go(func() { from.settle(ctx, handled) })
+	}
+	settled := make(chan struct{})
+	go func() {
+		defer close(settled)
+		all.Wait()
+	}()
+	return settled
+}
+
+// receiveAll returns when ctx has ended or one of the sources has failed, and
+// all have stopped.
+func (s *session) receiveAll(ctx context.Context, stop func()) error {
+	errs := make([]error, len(s.sources))
+	var all sync.WaitGroup
+	for i, from := range s.sources {
+		all.Go(func() {
+			defer stop()
+			errs[i] = from.receive(ctx)
+		})
+	}
+	all.Wait()
+	return errors.Join(errs...)
+}
+
+// release gives back what no handler has begun, in the order in which it came.
+func (s *session) release() {
+	var rest []*job
+	for _, l := range s.lanes {
+		rest = append(rest, l.close()...)
+	}
+	slices.SortFunc(rest, func(a, b *job) int { return cmp.Compare(a.number, b.number) })
+	for _, j := range rest {
+		s.settled(j, j.delivery.Release())
+	}
+	for _, l := range s.lanes {
+		l.timers.Wait()
+	}
+}
+
 // withGrace adds how long after the end of their contexts handlers may take to
 // return, and outcomes to be settled.
 func withGrace(drain time.Duration) time.Duration {
@@ -167,80 +195,42 @@ func withGrace(drain time.Duration) time.Duration {
 	return drain + min(grace, math.MaxInt64-drain) // The sum must not overflow.
 }
 
-// receive fills the queue until ctx ends or the receiver fails.
-func (s *session) receive(ctx context.Context) error {
-	for {
-		// A call of Receive may be a round trip, so do not make one for every
-		// delivery that is decided. Nothing waits for this: as long as there is
-		// less room than refill, every lane has work.
-		free := s.capacity - s.held.Load()
-		for free < s.refill {
-			select {
-			case <-s.room:
-			case <-ctx.Done():
-				return nil
-			}
-			free = s.capacity - s.held.Load()
-		}
-		var page []*transport.Delivery
-		err := protect(func() (err error) {
-			page, err = s.receiver.Receive(ctx, int(free))
-			return err
-		})
-		s.counts.received.Add(int64(len(page)))
-		s.held.Add(int64(len(page)))
-		for _, d := range page {
-			s.queue <- d
-		}
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("router: receive from %s: %w", strings.Join(s.cfg.Topics, ", "), err)
-		}
-	}
-}
-
-// decided makes room for another delivery.
-func (s *session) decided() {
-	if s.capacity-s.held.Add(-1) < s.refill {
-		return
-	}
-	select {
-	case s.room <- struct{}{}:
-	default: // The loop will see this room with the one it was told of.
-	}
-}
-
-// drain waits for the lanes. At the deadline it ends the handlers' contexts; at
+// drain waits for the workers. At the deadline it ends the handlers' contexts; at
 // the end it gives up on handlers and outcomes that are not done by then.
 func (s *session) drain(deadline, end <-chan time.Time, giveUp func()) error {
-	for i := 0; i < len(s.lanes); {
+	var busy []*worker
+	for _, l := range s.lanes {
+		busy = append(busy, l.workers...) // Nobody changes them once the lane is closed.
+	}
+	for len(busy) > 0 {
 		select {
-		case <-s.lanes[i].done:
-			i++
+		case <-busy[0].done:
+			busy = busy[1:]
 		case <-deadline:
-			for _, l := range s.lanes {
-				l.cancel(events.ErrReleased)
+			s.overdue.Store(true)
+			for _, w := range busy {
+				w.end(events.ErrReleased)
 			}
 		case <-end:
 			giveUp()
-			return s.abandon()
+			return s.abandon(busy)
 		}
 	}
-	return nil
+	return s.abandon(nil)
 }
 
-// abandon leaves lanes to themselves whose handlers do not return, and waits
+// abandon leaves workers to themselves whose handlers do not return, and waits
 // for the others.
-func (s *session) abandon() error {
-	close(s.abandoned)
+func (s *session) abandon(busy []*worker) error {
 	stuck := &StuckError{}
 	for _, l := range s.lanes {
-		if h := l.retire(); h != nil {
+		busy = append(busy, l.strays()...)
+	}
+	for _, w := range busy {
+		if h := w.retire(); h != nil {
 			stuck.Handlers = append(stuck.Handlers, *h)
 		} else {
-			<-l.done
+			<-w.done
 		}
 	}
 	if len(stuck.Handlers) == 0 {
