@@ -108,25 +108,25 @@ func TestLimits(t *testing.T) {
 }
 
 func TestPause(t *testing.T) {
-	count := func(n *int) message.NoPublishHandlerFunc {
-		return func(*message.Message) error { *n++; return nil }
+	count := func(n *atomic.Int32) message.NoPublishHandlerFunc {
+		return func(*message.Message) error { n.Add(1); return nil }
 	}
 	bubble(t, "of the router begins no handler, receives nothing more and costs no attempt", func(t *testing.T) {
 		f := newFake()
 		r := newRouter(t, f)
-		n := 0
+		var n atomic.Int32
 		handle(t, r, "a", count(&n))
 		must(t, r.Pause(Scope{}))
 		f.deliver("a")
 		stop := start(t, r)
 		synctest.Wait()
-		if s := r.Status(); n != 0 || s.Stats.Received != 0 || !s.Paused {
-			t.Errorf("handled %d, status %+v", n, s)
+		if s := r.Status(); n.Load() != 0 || s.Stats.Received != 0 || !s.Paused {
+			t.Errorf("handled %d, status %+v", n.Load(), s)
 		}
 		must(t, r.Resume(Scope{}))
 		synctest.Wait()
-		if n != 1 {
-			t.Errorf("handled %d after Resume", n)
+		if n.Load() != 1 {
+			t.Errorf("handled %d after Resume", n.Load())
 		}
 		must(t, stop())
 	})
@@ -135,15 +135,15 @@ func TestPause(t *testing.T) {
 		r := newRouter(t, f)
 		lane, err := r.Lane(LaneConfig{Name: "orders"})
 		must(t, err)
-		n, others := 0, 0
+		var n, others atomic.Int32
 		handle(t, lane, "a", count(&n))
 		handle(t, r, "b", count(&others))
 		stop := start(t, r)
 		must(t, r.Pause(Scope{Lane: "orders"}))
 		f.deliver("a", "b", "a", "b")
 		synctest.Wait()
-		if s := r.Status(); n != 0 || others != 2 || s.Lanes[1].Ready != 2 || !s.Lanes[1].Paused {
-			t.Errorf("handled %d and %d, lane %+v", n, others, s.Lanes[1])
+		if s := r.Status(); n.Load() != 0 || others.Load() != 2 || s.Lanes[1].Ready != 2 || !s.Lanes[1].Paused {
+			t.Errorf("handled %d and %d, lane %+v", n.Load(), others.Load(), s.Lanes[1])
 		}
 		must(t, stop())
 		for _, o := range f.settled() {

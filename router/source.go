@@ -126,14 +126,9 @@ func (s *source) send(o transport.Outcome) {
 func (s *source) settle(ctx context.Context, stop <-chan struct{}) {
 	var batch []transport.Outcome
 	for {
-		s.mu.Lock()
-		clear(batch)
-		batch, s.outcomes = s.outcomes, batch[:0]
-		s.settling = len(batch)
-		s.mu.Unlock()
+		batch = s.take(batch)
 		if len(batch) > 0 {
 			s.apply(ctx, batch)
-			signal(s.roomy)
 			continue
 		}
 		select {
@@ -149,6 +144,20 @@ func (s *source) settle(ctx context.Context, stop <-chan struct{}) {
 			}
 		}
 	}
+}
+
+// take returns what is to be settled next; the batch before it is done with.
+func (s *source) take(settled []transport.Outcome) []transport.Outcome {
+	clear(settled)
+	s.mu.Lock()
+	lagged := s.settling > 0
+	batch := s.outcomes
+	s.outcomes, s.settling = settled[:0], len(batch)
+	s.mu.Unlock()
+	if lagged {
+		signal(s.roomy)
+	}
+	return batch
 }
 
 // shutIfEmpty ends settling, unless there is something to settle.

@@ -107,6 +107,7 @@ func TestP20_StuckHandler(t *testing.T) {
 			t.Errorf("stats %+v", s)
 		}
 		close(free)
+		synctest.Wait()
 		must(t, stop())
 	})
 	bubble(t, "is named by Run if it has still not returned", func(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/logistically/events"
 	"github.com/logistically/events/transport"
 )
 
@@ -71,6 +72,9 @@ func (w *worker) finish(j *job, res result) {
 	l := w.lane
 	if j.started.Load() {
 		res.cause = j.cause()
+		if res.cause == nil && l.overdue.Load() { // Others of its batch have seen the drain deadline, it has not yet.
+			res.cause = events.ErrReleased
+		}
 		j.cancel(nil)
 	}
 	l.done(w, j, l.decide(j, &res), res)
