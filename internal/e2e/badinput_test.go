@@ -244,7 +244,28 @@ func badSettings(t *testing.T, say func(string, error)) {
 	say("duplicate handler", r.HandleMessage("user.created", handle))
 	say("nil handler", r.HandleMessage("user.updated", nil))
 	say("bad pattern", r.HandleMessage("**.created", handle))
+	key := func(*message.Message) string { return "" }
+	say("router, weight of an unknown topic", second(router.New(router.Config{Subscriber: sub, Topics: []string{"t"}, Weights: map[string]int{"u": 2}})))
+	say("router, weight of zero", second(router.New(router.Config{Subscriber: sub, Topics: []string{"t"}, Weights: map[string]int{"t": 0}})))
+	say("router, negative limit", second(router.New(router.Config{Subscriber: sub, Topics: []string{"t"}, MaxInFlight: -1})))
+	say("router, kill switch at a ratio over 1", second(router.New(router.Config{Subscriber: sub, Topics: []string{"t"}, KillSwitch: router.KillSwitchConfig{FailureRatio: 50}})))
+	say("router, kill switch without a ratio", second(router.New(router.Config{Subscriber: sub, Topics: []string{"t"}, KillSwitch: router.KillSwitchConfig{MinCalls: 5}})))
+	say("lane, zero config", second(r.Lane(router.LaneConfig{})))
+	say("lane, negative concurrency", second(r.Lane(router.LaneConfig{Name: "orders", Concurrency: -1})))
+	say("lane, policy without order", second(r.Lane(router.LaneConfig{Name: "orders", OnFailure: router.ParkKey})))
+	lane, err := r.Lane(router.LaneConfig{Name: "orders", Concurrency: 2, OrderBy: key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	say("two lanes of one name", second(r.Lane(router.LaneConfig{Name: "orders"})))
+	batch := func(context.Context, []events.Event[int]) []error { return nil }
+	say("batch larger than its lane", router.HandleBatch(lane, "order.*", router.BatchConfig{MaxSize: 10}, batch))
+	say("batch, negative wait", router.HandleBatch(r, "order.*", router.BatchConfig{MaxWait: -1}, batch))
+	say("pause of an unknown lane", r.Pause(router.Scope{Lane: "payments"}))
 	say("run with refused handlers", r.Run(t.Context()))
+	say("run twice", r.Run(t.Context()))
+	say("handler added after Run", r.HandleMessage("user.renamed", handle))
+	say("lane added after Run", second(r.Lane(router.LaneConfig{Name: "late"})))
 	redisOnly := map[string]message.Publisher{"redis": pub}
 	say("routing table, zero config", second(router.NewTable(router.TableConfig{})))
 	say("routing table with a nil pointer", second(router.NewTable(router.TableConfig{Default: "redis", Transports: map[string]message.Publisher{"redis": (*redis.Publisher)(nil)}})))

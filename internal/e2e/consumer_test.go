@@ -38,7 +38,11 @@ var topics = []string{"webhooks", "code:webhooks", "checks"}
 
 func TestMain(m *testing.M) {
 	if addr := os.Getenv(envRedis); addr != "" {
-		if err := consume(addr, os.Getenv(envSeed)); err != nil {
+		run := func() error { return consume(addr, os.Getenv(envSeed)) }
+		if os.Getenv(envService) != "" {
+			run = func() error { return serve(addr) }
+		}
+		if err := run(); err != nil {
 			fmt.Fprintln(os.Stderr, "consumer:", err)
 			os.Exit(1)
 		}
