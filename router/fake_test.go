@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -26,6 +27,7 @@ type fake struct {
 	outcomes  []transport.Outcome
 	calls     int // of Settle
 	limits    []int
+	given     []*transport.Delivery
 	closed    int
 	settleErr func(transport.Outcome) error
 	block     chan struct{} // Settle waits for it, or for its context
@@ -46,6 +48,11 @@ func (f *fake) Receive(ctx context.Context, limit int) ([]*transport.Delivery, e
 	f.limits = append(f.limits, limit)
 	f.mu.Unlock()
 	var page []*transport.Delivery
+	defer func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.given = append(f.given, page...)
+	}()
 	select {
 	case d := <-f.in:
 		page = append(page, d)
@@ -107,6 +114,18 @@ func (f *fake) settled() []transport.Outcome {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return append([]transport.Outcome(nil), f.outcomes...)
+}
+
+// released returns what was left for Close to release.
+func (f *fake) released() (left []*transport.Delivery) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, d := range f.given {
+		if !slices.ContainsFunc(f.outcomes, func(o transport.Outcome) bool { return o.Delivery == d }) {
+			left = append(left, d)
+		}
+	}
+	return left
 }
 
 func (f *fake) deliver(types ...string) {

@@ -65,8 +65,8 @@ func newLane(s *session, cfg *LaneConfig) *lane {
 	return l
 }
 
-// add queues what has arrived, in order. Those that cannot be queued any more
-// are released.
+// add queues what has arrived, in order. What cannot be queued any more is
+// given back.
 func (l *lane) add(jobs []*job, keys []string) {
 	var late []*job
 	var lost []loss
@@ -84,7 +84,7 @@ func (l *lane) add(jobs []*job, keys []string) {
 	}
 	l.mu.Unlock()
 	for _, j := range late {
-		l.settled(j, j.delivery.Release())
+		l.giveBack(j)
 	}
 	l.sayLost(lost)
 }
@@ -286,8 +286,9 @@ func (l *lane) delay(attempt int) (after time.Duration) {
 	return l.Router.cfg.RetryDelay(attempt)
 }
 
-// close ends the lane's work and returns what no worker has begun. What waits
-// for its key behind a running handler follows when that returns.
+// close ends the lane's work and returns what no worker has begun and has no
+// order. What waits for its key behind a running handler is dealt with when
+// that returns.
 func (l *lane) close() (rest []*job) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -302,15 +303,18 @@ func (l *lane) close() (rest []*job) {
 	rest = append(rest, l.parked...)
 	l.parked = nil
 	rest = slices.DeleteFunc(rest, func(j *job) bool { return j.line != nil })
-	for key, line := range l.lines {
-		if !line.running {
-			line.stopTimer(l)
-			rest = line.waiting.drain(append(rest, line.head))
-			delete(l.lines, key)
-		}
-	}
 	for _, j := range rest {
 		l.leave(j)
+	}
+	for key, q := range l.lines {
+		if !q.running {
+			q.stopTimer(l)
+			for _, j := range q.waiting.drain([]*job{q.head}) {
+				l.leave(j)
+				l.leftToClose(j)
+			}
+			delete(l.lines, key)
+		}
 	}
 	return rest
 }

@@ -95,6 +95,23 @@ func (s *session) settled(j *job, o transport.Outcome) {
 	j.from.send(o)
 }
 
+// giveBack releases a job that no handler has begun.
+func (l *lane) giveBack(j *job) {
+	if l.cfg.OrderBy != nil {
+		l.leftToClose(j)
+	} else {
+		l.settled(j, j.delivery.Release())
+	}
+}
+
+// leftToClose leaves a job of an ordered lane to the receiver's Close, which
+// releases all that is left in one go, in order, when nothing is read any more. A
+// release by Settle could be read back before the next one.
+func (s *session) leftToClose(j *job) {
+	s.let(j)
+	s.left.Add(1)
+}
+
 // dropped ends a job whose delivery is somebody else's.
 func (s *session) dropped(j *job) {
 	s.let(j)

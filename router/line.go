@@ -67,9 +67,12 @@ func (l *lane) concludeInLine(j *job, v verdict, res result) (lost []loss) {
 		l.hold(q, v.outcome.After)
 		return nil
 	case retry:
-		j.delivery.Attempt++ // It has failed, and goes before those that wait for it.
-		v.outcome = j.delivery.Release()
-		fallthrough
+		j.delivery.Attempt++ // It has failed.
+		l.leave(j)
+		l.leftToClose(j)
+	case l.closed && v.outcome.Settlement == transport.Release:
+		l.leave(j)
+		l.leftToClose(j)
 	default:
 		l.leave(j)
 		l.settled(j, v.outcome)
@@ -155,7 +158,7 @@ func (l *lane) advance(q *line) {
 	if l.closed {
 		for _, j := range q.waiting.drain(nil) {
 			l.leave(j)
-			l.settled(j, j.delivery.Release())
+			l.leftToClose(j)
 		}
 	}
 	q.failed, q.excess = nil, false

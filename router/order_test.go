@@ -62,6 +62,16 @@ func outcomesOf(f *fake, key string) (all []string) {
 			all = append(all, o.Delivery.ID+" "+o.Settlement.String())
 		}
 	}
+	f.mu.Lock()
+	closed := f.closed > 0
+	f.mu.Unlock()
+	if closed {
+		for _, d := range f.released() {
+			if strings.HasPrefix(d.ID, key+"/") {
+				all = append(all, d.ID+" release")
+			}
+		}
+	}
 	return all
 }
 
@@ -213,10 +223,13 @@ func TestOrderedLane(t *testing.T) {
 		must(t, stop())
 		want(t, outcomesOf(f, "a"), "a/1 release", "a/2 release", "a/3 release", "a/4 release")
 		want(t, outcomesOf(f, "b"), "b/1 ack")
-		for _, o := range f.settled() {
-			if a := o.Delivery.Attempt; o.Delivery.ID == "a/1" && a != 12 || o.Delivery.ID == "a/2" && a != 1 {
-				t.Errorf("%s has attempt %d", o.Delivery.ID, a)
+		for _, d := range f.released() {
+			if d.ID == "a/1" && d.Attempt != 12 || d.ID == "a/2" && d.Attempt != 1 {
+				t.Errorf("%s has attempt %d", d.ID, d.Attempt)
 			}
+		}
+		if s := r.Stats(); s.Released != 4 || s.InFlight != 0 {
+			t.Errorf("stats %+v", s)
 		}
 	})
 	bubble(t, "skips the failed message when too many wait behind it", func(t *testing.T) {
@@ -248,7 +261,9 @@ func TestOrderedLane(t *testing.T) {
 		lose(transport.ErrLeaseLost)
 		<-time.After(2 * time.Minute)
 		must(t, stop())
-		want(t, outcomesOf(f, "a"), "a/2 ack")
+		if o := f.settled(); len(o) != 1 || o[0].Delivery.ID != "a/2" {
+			t.Errorf("settled %v", o)
+		}
 		if s := r.Stats(); s.LeaseLost != 1 || s.InFlight != 0 {
 			t.Errorf("stats %+v", s)
 		}
@@ -299,7 +314,7 @@ func TestOrderedLane(t *testing.T) {
 			}
 		}
 	})
-	bubble(t, "at shutdown releases what waits for a running message only when that has returned", func(t *testing.T) {
+	bubble(t, "at shutdown leaves what waits for a running message, and that if it fails, for Close to release in order", func(t *testing.T) {
 		f := newFake()
 		r := newRouter(t, f)
 		handle(t, ordered(t, r), "order.*", func(msg *message.Message) error {
@@ -317,7 +332,7 @@ func TestOrderedLane(t *testing.T) {
 		want(t, outcomesOf(f, "a"))
 		must(t, <-ended)
 		want(t, outcomesOf(f, "a"), "a/1 release", "a/2 release", "a/3 release")
-		if a := f.settled()[0].Delivery.Attempt; a != 2 {
+		if a := f.released()[0].Attempt; a != 2 {
 			t.Errorf("the failed attempt is not counted: attempt %d", a)
 		}
 	})

@@ -12,13 +12,15 @@ import (
 	"time"
 
 	"github.com/logistically/events"
+	"github.com/logistically/events/transport"
 )
 
 // Run receives and handles deliveries until ctx ends; then it drains and
 // returns nil.
 //
 // Draining: nothing more is received, deliveries that no handler has begun are
-// released, and handlers go on with their contexts alive. After
+// released (those of ordered lanes at the end, in order), and handlers go on with
+// their contexts alive. After
 // [Config.DrainTimeout] the contexts end with cause events.ErrReleased; a
 // handler that then returns an error has its delivery released, at no cost of an
 // attempt. A handler that ignores its context is waited for a tenth of
@@ -42,8 +44,15 @@ func (r *Router) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer r.setState(StateStopped)
-	err = newSession(r, sources).serve(ctx)
-	return errors.Join(err, closeAll(sources))
+	s := newSession(r, sources)
+	err = s.serve(ctx)
+	cerr := closeAll(sources)
+	if cerr == nil {
+		r.counts.settled[transport.Release].Add(s.left.Load())
+	} else {
+		r.counts.unsettled.Add(s.left.Load())
+	}
+	return errors.Join(err, cerr)
 }
 
 // start freezes the registrations.
@@ -83,6 +92,7 @@ type session struct {
 	numbers   atomic.Int64 // of jobs, as they arrive
 	held      atomic.Int64 // received and not decided
 	heldBytes atomic.Int64 // of their payloads
+	left      atomic.Int64 // undecided, for Close to release
 	full      atomic.Bool  // a source waits for held or heldBytes to go down
 	overdue   atomic.Bool  // the drain deadline has passed
 }
@@ -173,7 +183,8 @@ func (s *session) receiveAll(ctx context.Context, stop func()) error {
 	return errors.Join(errs...)
 }
 
-// release gives back what no handler has begun, in the order in which it came.
+// release gives back what no handler has begun, in the order in which it came;
+// what has an order by key follows when the receivers are closed.
 func (s *session) release() {
 	var rest []*job
 	for _, l := range s.lanes {

@@ -141,7 +141,6 @@ func (w *worker) end(cause error) {
 }
 
 // retire gives the worker up and returns the handler it is busy with, if any.
-// What waits behind that for its key is left to the receiver's Close.
 func (w *worker) retire() *StuckHandler {
 	w.lane.mu.Lock()
 	defer w.lane.mu.Unlock()
@@ -151,8 +150,7 @@ func (w *worker) retire() *StuckHandler {
 		j = w.given
 	} else if j.line != nil {
 		for _, next := range j.line.waiting.drain(nil) {
-			w.lane.let(next)
-			w.lane.counts.unsettled.Add(1)
+			w.lane.leftToClose(next)
 		}
 	}
 	if j == nil {
