@@ -49,9 +49,10 @@ type LaneConfig struct {
 	//
 	// The order holds from one delivery to the next within this process. Where
 	// several consumers of a group share a topic, each has some messages of a key.
-	// What comes back (released at a shutdown, or reclaimed after a crash) may
-	// come after later messages of its key. A handler that cannot bear that
-	// compares versions.
+	// What is released at a shutdown comes back in order, but on Redis beside what
+	// is new; what a crashed consumer had comes back when its lease has run out,
+	// after later messages of its key. A handler that cannot bear that compares
+	// versions.
 	OrderBy func(msg *message.Message) string
 	// OnFailure says what becomes of a key whose message is given up. Zero means
 	// SkipMessage. It must be zero without OrderBy.

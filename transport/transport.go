@@ -80,6 +80,10 @@ type Delivery struct {
 	// before the message was handed over too, as it cannot know: after crashes,
 	// handlers may have seen a message less often than Attempt says. A release,
 	// that of Close included, is not counted.
+	//
+	// Who holds a delivery and tries it again without settling it raises Attempt, as
+	// the router does in ordered lanes. A receiver goes by what it is when the
+	// delivery is settled or released; it keeps no count of its own.
 	Attempt int
 
 	// Receipt is the transport's own: by it Settle knows what it handed over.
