@@ -196,6 +196,7 @@ func (l *lane) done(w *worker, j *job, v verdict, res result) {
 	switch {
 	case w.retired:
 		l.mu.Unlock()
+		l.let(j)
 		l.counts.unsettled.Add(1)
 		j.say(l.log, slog.LevelWarn, "a handler returned after Run: its delivery is not settled and will be delivered again", res.err)
 		return

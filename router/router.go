@@ -55,9 +55,10 @@ type Config struct {
 	// Topics are the topics to receive from. At least one.
 	Topics []string
 	// Weights says how often a topic is served when others have messages waiting
-	// too: a topic of weight 8 eight times for each time of one of weight 1, so that
-	// none starves. Topics of different weights are received apart. Topics that are
-	// not in it have weight 1; at most 1000.
+	// too: a topic of weight 8, such as that of a [Route] with PriorityHigh, eight
+	// times for each time of one of weight 1, so that none starves. Topics of
+	// different weights are received apart. Topics that are not in it have weight
+	// 1; at most 1000.
 	Weights map[string]int
 	// Concurrency is how many handlers run at a time, over all topics, of those
 	// that are in no lane of their own ([Router.Lane]). Zero means
