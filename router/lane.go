@@ -17,6 +17,7 @@ type lane struct {
 	cfg     *LaneConfig
 	overdue *atomic.Bool // the session's: contexts of handlers have ended
 	window  int          // how much of each class is held: Concurrency and Prefetch
+	used    bool         // it has handlers
 	refill  int          // how much room in it is worth a call of Receive
 	timers  sync.WaitGroup
 

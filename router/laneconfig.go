@@ -37,8 +37,9 @@ type LaneConfig struct {
 	// Concurrency is how many handlers of the lane run at a time. Zero means
 	// that of the router's Config; at most 1 048 576.
 	Concurrency int
-	// Prefetch is how many more deliveries are held ready for them. Zero means
-	// as many as Concurrency; at most 1 048 576.
+	// Prefetch is how many more deliveries are held ready for them. In an ordered
+	// lane more of it lets other keys pass one that is busy with many messages. Zero
+	// means as many as Concurrency; at most 1 048 576.
 	Prefetch int
 	// OrderBy returns a message's key, such as the order number in its
 	// metadata. Messages of one key are handled one after the other, as they

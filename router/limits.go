@@ -47,7 +47,7 @@ func (l *lane) room(class int) int {
 	defer l.mu.Unlock()
 	n := l.window - l.classes[class].active
 	switch {
-	case n < l.refill || l.paused:
+	case n < l.refill || l.paused || !l.used:
 		return 0
 	case l.breaker == nil || l.breaker.state == SwitchClosed:
 		return n

@@ -37,6 +37,7 @@ func TestLimits(t *testing.T) {
 		r := newRouter(t, f, func(c *Config) { c.MaxInFlight = 10; c.DrainTimeout = time.Second })
 		slow, err := r.Lane(LaneConfig{Name: "slow", Concurrency: 1})
 		must(t, err)
+		handle(t, r, "fast", nothing)
 		handle(t, slow, "slow", func(msg *message.Message) error { <-msg.Context().Done(); return msg.Context().Err() })
 		for range 100 {
 			f.deliver("slow")
@@ -53,6 +54,7 @@ func TestLimits(t *testing.T) {
 		r := newRouter(t, f, func(c *Config) { c.MaxInFlight = 3 })
 		slow, err := r.Lane(LaneConfig{Name: "slow", Concurrency: 1})
 		must(t, err)
+		handle(t, r, "fast", nothing)
 		handle(t, slow, "slow", func(*message.Message) error { <-time.After(time.Second); return nil })
 		for range 20 {
 			f.deliver("slow")
@@ -150,6 +152,26 @@ func TestPause(t *testing.T) {
 			if o.Delivery.ID == "id-of-a" && (o.Settlement != transport.Release || o.Delivery.Attempt != 1) {
 				t.Errorf("settled by %v with attempt %d", o.Settlement, o.Delivery.Attempt)
 			}
+		}
+	})
+	bubble(t, "of the only lane that has handlers ends receiving", func(t *testing.T) {
+		f := newFake()
+		r := newRouter(t, f)
+		lane, err := r.Lane(LaneConfig{Name: "orders"})
+		must(t, err)
+		handle(t, lane, "a", nothing)
+		must(t, r.Pause(Scope{Lane: "orders"}))
+		stop := start(t, r)
+		f.deliver("a")
+		synctest.Wait()
+		if s := r.Stats(); s.Received != 0 {
+			t.Errorf("received %d", s.Received)
+		}
+		must(t, r.Resume(Scope{Lane: "orders"}))
+		synctest.Wait()
+		must(t, stop())
+		if s := r.Stats(); s.Acked != 1 {
+			t.Errorf("stats %+v", s)
 		}
 	})
 	for name, scope := range map[string]Scope{"topic": {Topic: "other"}, "handler": {Pattern: "a"}} {

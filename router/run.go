@@ -102,6 +102,12 @@ func newSession(r *Router, sources []*source) *session {
 	for _, cfg := range r.lanes {
 		s.lanes = append(s.lanes, newLane(s, cfg))
 	}
+	for _, h := range r.all {
+		s.lanes[h.group.lane.index].used = true
+	}
+	if len(r.all) == 0 {
+		s.lanes[0].used = true // All that comes is unknown.
+	}
 	backlog := 0
 	for _, l := range s.lanes {
 		backlog += l.window

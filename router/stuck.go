@@ -90,6 +90,8 @@ func (l *lane) free(w *worker) {
 		w.given = w.current
 		w.current = nil
 		l.leave(j)
+	} else {
+		l.setLineAside(j.line, true)
 	}
 	l.mu.Unlock()
 
