@@ -188,7 +188,7 @@ func (l *lane) done(w *worker, j *job, v verdict, res result) {
 		l.running--
 		l.runningBytes -= j.bytes()
 		if l.cfg.MaxRunningBytes > 0 && l.idle > 0 {
-			l.work.Signal()
+			l.work.Broadcast() // There may be room for several.
 		}
 	}
 	var lost []loss
