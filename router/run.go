@@ -95,10 +95,12 @@ type session struct {
 	left      atomic.Int64 // undecided, for Close to release
 	full      atomic.Bool  // a source waits for held or heldBytes to go down
 	overdue   atomic.Bool  // the drain deadline has passed
+
+	arrived chan struct{} // tells watch that something is held
 }
 
 func newSession(r *Router, sources []*source) *session {
-	s := &session{Router: r, log: r.cfg.Logger, sources: sources}
+	s := &session{Router: r, log: r.cfg.Logger, sources: sources, arrived: make(chan struct{}, 1)}
 	for _, cfg := range r.lanes {
 		s.lanes = append(s.lanes, newLane(s, cfg))
 	}

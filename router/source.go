@@ -83,6 +83,10 @@ func (s *source) accept(page []*transport.Delivery) {
 	}
 	s.held.Add(int64(len(page)))
 	s.heldBytes.Add(bytes)
+	select {
+	case s.arrived <- struct{}{}:
+	default: // It will see this with what it was told of.
+	}
 	for i := range s.sorted {
 		if b := &s.sorted[i]; len(b.jobs) > 0 {
 			s.lanes[i].add(b.jobs, b.keys)

@@ -13,15 +13,32 @@ import (
 const maxStack = 8 << 10
 
 // watch looks for handlers that go on though their contexts have ended, until
-// ctx ends: what is stuck at the drain deadline is drain's.
+// ctx ends: what is stuck at the drain deadline is drain's. While nothing is
+// held it sleeps: an idle router wakes nobody, and virtual time jumps far.
 func (s *session) watch(ctx context.Context) {
+	for {
+		select {
+		case <-s.arrived:
+			s.watchBusy(ctx)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// watchBusy is watch until nothing is held.
+func (s *session) watchBusy(ctx context.Context) {
 	ticker := time.NewTicker(max(s.cfg.StuckGrace/4, time.Millisecond))
 	defer ticker.Stop()
 	for {
 		select {
 		case now := <-ticker.C:
+			idle := s.held.Load() == 0 // Before looking, which then forgets what it has seen of workers.
 			for _, l := range s.lanes {
 				l.look(now)
+			}
+			if idle {
+				return
 			}
 		case <-ctx.Done():
 			return
