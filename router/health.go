@@ -17,12 +17,15 @@ const DefaultHealthTimeout = 2 * time.Second
 // HealthConfig configures [Router.Health]. Its zero value looks at the router
 // alone.
 type HealthConfig struct {
-	// MaxStall is for how long deliveries may be in flight with none of them
-	// being settled: then no handler returns any more, and the router counts as
-	// neither alive nor ready. It must be well over what a handler and its
-	// retries in process may take. It is measured from one probe to the next.
-	// Zero means no limit.
+	// MaxStall is for how long handlers may run with no delivery being settled:
+	// then none of them returns any more, and the router counts as neither alive
+	// nor ready. It must be well over what a handler and its retries in process
+	// may take. It is measured from one probe to the next. A pause and an open
+	// kill switch are no stall. Zero means no limit.
 	MaxStall time.Duration
+	// MaxInFlightAge is how long ago the oldest delivery that a handler runs for
+	// may have arrived; over it the router is not ready. Zero means no limit.
+	MaxInFlightAge time.Duration
 	// Backlog returns for how long the oldest message has waited that the
 	// consumer group has not settled, 0 if there is none. It is asked at each
 	// probe for readiness, and must be safe for concurrent use and return when
@@ -50,7 +53,7 @@ type Health struct {
 
 	mu      sync.Mutex
 	settled int64     // at the last probe that saw progress
-	since   time.Time // of that probe; zero if nothing is in flight
+	since   time.Time // of that probe; zero if no handler runs
 }
 
 // Health returns a Health of the router, or a *events.ConfigError. It may be
@@ -59,6 +62,8 @@ func (r *Router) Health(cfg HealthConfig) (*Health, error) {
 	switch {
 	case cfg.MaxStall < 0:
 		return nil, configError("HealthConfig.MaxStall", cfg.MaxStall, "is negative", "set it to a duration, or to 0 for no limit")
+	case cfg.MaxInFlightAge < 0:
+		return nil, configError("HealthConfig.MaxInFlightAge", cfg.MaxInFlightAge, "is negative", "set it to a duration, or to 0 for no limit")
 	case cfg.MaxBacklogAge < 0:
 		return nil, configError("HealthConfig.MaxBacklogAge", cfg.MaxBacklogAge, "is negative", "set it to a duration")
 	case (cfg.Backlog == nil) != (cfg.MaxBacklogAge == 0):
@@ -88,7 +93,12 @@ type HealthReport struct {
 	// and "failed" when it has returned an error.
 	State string `json:"state"`
 	Stats Stats  `json:"stats"`
-	// StalledSeconds is for how long nothing that is in flight has been settled,
+	// Paused tells that the whole router is paused, which is no problem by itself.
+	Paused bool `json:"paused"`
+	// InFlightSeconds is how long ago the oldest delivery has arrived that a
+	// handler runs for; 0 if none runs.
+	InFlightSeconds float64 `json:"in_flight_seconds"`
+	// StalledSeconds is for how long handlers have run and nothing was settled,
 	// as far as probes have seen.
 	StalledSeconds float64 `json:"stalled_seconds"`
 	// BacklogSeconds is the age of the backlog, if somebody looks.
@@ -116,8 +126,9 @@ func (h *Health) Live() HealthReport {
 }
 
 // Ready answers whether the router does its work. The report is not OK in any
-// state but "running", nor for a reason that Live has, nor if the backlog is
-// older than MaxBacklogAge or cannot be told, nor if one of Checks fails.
+// state but "running", nor for a reason that Live has, nor if a delivery is in
+// flight for longer than MaxInFlightAge, nor if the backlog is older than
+// MaxBacklogAge or cannot be told, nor if one of Checks fails.
 func (h *Health) Ready(ctx context.Context) HealthReport {
 	report, err := h.look()
 	switch {
@@ -125,6 +136,9 @@ func (h *Health) Ready(ctx context.Context) HealthReport {
 		report.problem("Run has failed: %v", err)
 	case report.State != lifeRunning:
 		report.problem("the router is not running: it is %s", report.State)
+	}
+	if most := h.cfg.MaxInFlightAge; most > 0 && report.InFlightSeconds > most.Seconds() {
+		report.problem("a handler runs for a delivery that has arrived %.0f s ago, at most %v", report.InFlightSeconds, most)
 	}
 	ctx, cancel := context.WithTimeout(ctx, h.cfg.Timeout)
 	defer cancel()
@@ -141,25 +155,29 @@ func (h *Health) Ready(ctx context.Context) HealthReport {
 // look reports what the router itself says, and Run's error.
 func (h *Health) look() (HealthReport, error) {
 	state, err := h.router.life.state(h.router.running)
-	report := HealthReport{State: state, Stats: h.router.Stats()}
+	status := h.router.Status()
+	report := HealthReport{State: state, Stats: status.Stats, Paused: status.Paused}
 	if state == lifeFailed || state == lifeStopped { // What is in flight is nobody's any more.
 		return report, err
 	}
-	stalled := h.stalled(report.Stats)
+	if !status.Oldest.IsZero() {
+		report.InFlightSeconds = time.Since(status.Oldest).Seconds()
+	}
+	stalled := h.stalled(status)
 	report.StalledSeconds = stalled.Seconds()
 	if h.cfg.MaxStall > 0 && stalled > h.cfg.MaxStall {
-		report.problem("%d deliveries are in flight and none was settled for %v, at most %v: handlers hang", report.Stats.InFlight, stalled, h.cfg.MaxStall)
+		report.problem("handlers run and nothing was settled for %v, at most %v: they hang", stalled, h.cfg.MaxStall)
 	}
 	return report, err
 }
 
 // stalled returns for how long there was no progress, as far as probes can tell.
-func (h *Health) stalled(s Stats) time.Duration {
+func (h *Health) stalled(s Status) time.Duration {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	settled := s.Received - s.InFlight
+	settled := s.Stats.Received - s.Stats.InFlight
 	switch {
-	case s.InFlight == 0:
+	case s.Oldest.IsZero():
 		h.since = time.Time{}
 		return 0
 	case h.since.IsZero() || settled != h.settled:

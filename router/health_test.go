@@ -112,12 +112,53 @@ func TestHealthSeesThatHandlersHang(t *testing.T) {
 		if probe(50*time.Second, 2) {
 			t.Error("alive though nothing was settled for 100 s")
 		}
-		if report := h.Ready(t.Context()); report.OK || report.StalledSeconds != 100 || report.Stats.InFlight != 1 {
+		if report := h.Ready(t.Context()); report.OK || report.StalledSeconds != 100 || report.InFlightSeconds != 250 || report.Stats.InFlight != 1 {
 			t.Errorf("got %+v", report)
 		}
 		close(hang)
 		if !probe(time.Second, 1) {
 			t.Error("hangs though all is settled")
+		}
+		must(t, stop())
+	})
+}
+
+func TestHealthSeesWhatIsInFlightForTooLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		r := newRouter(t, f)
+		h := healthOf(t, r, HealthConfig{MaxInFlightAge: time.Minute})
+		hang := make(chan struct{})
+		handle(t, r, "hangs", func(*message.Message) error { <-hang; return nil })
+		stop := start(t, r)
+		f.deliver("hangs")
+		<-time.After(time.Minute)
+		expectHealth(t, h, "running", true, true)
+		<-time.After(time.Second)
+		expectHealth(t, h, "running", true, false)
+		close(hang)
+		synctest.Wait()
+		expectHealth(t, h, "running", true, true)
+		must(t, stop())
+	})
+}
+
+func TestHealthTakesAPauseForNoStall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		r := newRouter(t, f)
+		h := healthOf(t, r, HealthConfig{MaxStall: time.Minute})
+		handle(t, r, "a", func(*message.Message) error { return nil })
+		must(t, r.Fallback(func(*message.Message) error { return nil }))
+		stop := start(t, r)
+		must(t, r.Pause(Scope{Pattern: "a"}))
+		f.deliver("a")
+		for range 3 {
+			<-time.After(time.Minute)
+			expectHealth(t, h, "running", true, true)
+		}
+		if s := r.Stats(); s.InFlight != 1 {
+			t.Errorf("%+v", s)
 		}
 		must(t, stop())
 	})
@@ -207,10 +248,11 @@ func TestHealthIsServedAsJSON(t *testing.T) {
 func TestHealthRefusesAWrongConfiguration(t *testing.T) {
 	backlog := func(context.Context) (time.Duration, error) { return 0, nil }
 	for field, cfg := range map[string]HealthConfig{
-		"router.HealthConfig.MaxStall":      {MaxStall: -1},
-		"router.HealthConfig.MaxBacklogAge": {Backlog: backlog},
-		"router.HealthConfig.Timeout":       {Timeout: -1},
-		`router.HealthConfig.Checks["x"]`:   {Checks: map[string]func(context.Context) error{"x": nil}},
+		"router.HealthConfig.MaxStall":       {MaxStall: -1},
+		"router.HealthConfig.MaxInFlightAge": {MaxInFlightAge: -1},
+		"router.HealthConfig.MaxBacklogAge":  {Backlog: backlog},
+		"router.HealthConfig.Timeout":        {Timeout: -1},
+		`router.HealthConfig.Checks["x"]`:    {Checks: map[string]func(context.Context) error{"x": nil}},
 	} {
 		_, err := newRouter(t, newFake()).Health(cfg)
 		if refused, ok := errors.AsType[*events.ConfigError](err); !ok || refused.Field != field {
