@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"sync"
 	"time"
 
@@ -61,13 +62,14 @@ func HandleBatch[T any](reg Registrar, pattern string, cfg BatchConfig, fn func(
 	}
 	b := &batcher[T]{cfg: cfg, fn: fn}
 	codec := g.router.cfg.Codec
-	return g.HandleMessage(pattern, func(msg *message.Message) error {
+	err = g.HandleMessage(pattern, func(msg *message.Message) error {
 		ev, err := events.Decode[T](msg, codec)
 		if err != nil {
 			return &decodeError{err}
 		}
 		return b.handle(msg.Context(), ev)
 	}, mw...)
+	return g.router.describeAs(pattern, given{fn, reflect.TypeFor[[]T]()}, err)
 }
 
 // forBatch returns the group for a batch handler, in a lane that is large enough.

@@ -2,6 +2,7 @@ package router
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"regexp"
 	"runtime"
@@ -15,15 +16,29 @@ import (
 // (JSON). Make it with [Router.Describe].
 type Description struct {
 	Topics       []string `json:"topics"`
-	Subscriber   string   `json:"subscriber"` // its type
-	Concurrency  int      `json:"concurrency"`
-	Prefetch     int      `json:"prefetch"`
+	Subscriber   string   `json:"subscriber"`    // its type
 	DrainTimeout string   `json:"drain_timeout"` // as time.Duration prints it
 	Unknown      string   `json:"unknown"`       // "dead-letter", "ack" or "fallback"
+	// Weights are those of Config that are not 1.
+	Weights map[string]int `json:"weights,omitempty"`
+	// Lanes are those of the router; the first one is of the handlers in no lane
+	// of their own.
+	Lanes []LaneDescription `json:"lanes"`
 	// Handlers are in order of registration.
 	Handlers []HandlerDescription `json:"handlers"`
 	// Findings are what [Router.Findings] returns.
 	Findings []Finding `json:"findings,omitempty"`
+}
+
+// LaneDescription says how a lane is set.
+type LaneDescription struct {
+	Name           string `json:"name"` // "" for that of the handlers in no lane of their own
+	Concurrency    int    `json:"concurrency"`
+	Prefetch       int    `json:"prefetch"`
+	Ordered        bool   `json:"ordered"` // by key
+	HandlerTimeout string `json:"handler_timeout,omitempty"`
+	// KillSwitch is the failure ratio that pauses the lane; 0 for none.
+	KillSwitch float64 `json:"kill_switch,omitempty"`
 }
 
 // HandlerDescription says what a handler is made of. Functions are named by
@@ -35,6 +50,7 @@ type HandlerDescription struct {
 	Pattern string `json:"pattern"`        // "(fallback)" for the fallback
 	Body    string `json:"body,omitempty"` // the T of Handle; empty for a Watermill handler
 	Func    string `json:"func"`
+	Lane    string `json:"lane,omitempty"` // the lane's name
 	// Middleware is what runs around it, outermost first: the router's, that of
 	// its groups, its own.
 	Middleware []string `json:"middleware,omitempty"`
@@ -49,8 +65,7 @@ func (r *Router) Describe() Description {
 	d := Description{
 		Topics:       slices.Clone(r.cfg.Topics),
 		Subscriber:   fmt.Sprintf("%T", r.cfg.Subscriber),
-		Concurrency:  r.cfg.Concurrency,
-		Prefetch:     r.cfg.Prefetch,
+		Weights:      maps.Clone(r.cfg.Weights),
 		DrainTimeout: r.cfg.DrainTimeout.String(),
 		Unknown:      "dead-letter",
 		Findings:     r.findings(),
@@ -61,8 +76,15 @@ func (r *Router) Describe() Description {
 	case r.cfg.Unknown == AckUnknown:
 		d.Unknown = "ack"
 	}
+	for _, l := range r.lanes {
+		about := LaneDescription{Name: l.Name, Concurrency: l.Concurrency, Prefetch: l.Prefetch, Ordered: l.OrderBy != nil, KillSwitch: l.KillSwitch.FailureRatio}
+		if l.HandlerTimeout > 0 {
+			about.HandlerTimeout = l.HandlerTimeout.String()
+		}
+		d.Lanes = append(d.Lanes, about)
+	}
 	for _, h := range r.all {
-		about := HandlerDescription{Pattern: h.pattern.text, Func: shortName(h.given.fn), PublishesTo: h.topic}
+		about := HandlerDescription{Pattern: h.pattern.text, Lane: h.group.lane.Name, Func: shortName(h.given.fn), PublishesTo: h.topic}
 		if h.given.body != nil {
 			about.Body = h.given.body.String()
 		}
@@ -78,12 +100,20 @@ func (r *Router) Describe() Description {
 func (d Description) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "router on %s by %s\n", strings.Join(d.Topics, ", "), d.Subscriber)
-	fmt.Fprintf(&b, "  %d handlers at a time, %d deliveries held ready, drained within %s\n", d.Concurrency, d.Prefetch, d.DrainTimeout)
-	fmt.Fprintf(&b, "  events without a handler: %s\n", d.Unknown)
+	fmt.Fprintf(&b, "  drained within %s; events without a handler: %s\n", d.DrainTimeout, d.Unknown)
+	for _, topic := range slices.Sorted(maps.Keys(d.Weights)) {
+		fmt.Fprintf(&b, "  %s has weight %d\n", topic, d.Weights[topic])
+	}
+	for _, l := range d.Lanes {
+		b.WriteString("  " + l.String() + "\n")
+	}
 	for _, h := range d.Handlers {
 		fmt.Fprintf(&b, "%s -> %s", h.Pattern, h.Func)
 		if h.Body != "" {
 			fmt.Fprintf(&b, " of %s", h.Body)
+		}
+		if h.Lane != "" {
+			fmt.Fprintf(&b, ", in lane %q", h.Lane)
 		}
 		if h.PublishesTo != "" {
 			fmt.Fprintf(&b, ", publishes to %s", h.PublishesTo)
@@ -97,6 +127,21 @@ func (d Description) String() string {
 		fmt.Fprintf(&b, "%s\n", f)
 	}
 	return b.String()
+}
+
+// String returns the description as a line of text.
+func (l LaneDescription) String() string {
+	text := fmt.Sprintf("lane %q: %d handlers at a time, %d deliveries held ready", l.Name, l.Concurrency, l.Prefetch)
+	if l.Ordered {
+		text += ", in order by key"
+	}
+	if l.HandlerTimeout != "" {
+		text += ", handlers have " + l.HandlerTimeout
+	}
+	if l.KillSwitch > 0 {
+		text += fmt.Sprintf(", paused when %g of them fail", l.KillSwitch)
+	}
+	return text
 }
 
 // given is a handler as the user gave it, before it was wrapped.

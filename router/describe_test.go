@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	watermill "github.com/ThreeDotsLabs/watermill/message/router/middleware"
@@ -60,24 +61,32 @@ func newMiddleware(t *testing.T) mws {
 func describable(t *testing.T) *router.Router {
 	t.Helper()
 	_, pub, sub := onMemory(t)
-	r := made[*router.Router](t)(router.New(router.Config{Subscriber: sub, Topics: []string{"order-events", "user-events"}, Concurrency: 8, Prefetch: 4, Logger: quiet}))
+	r := made[*router.Router](t)(router.New(router.Config{Subscriber: sub, Topics: []string{"order-events", "user-events"},
+		Concurrency: 8, Prefetch: 4, HandlerTimeout: time.Minute, Weights: map[string]int{"order-events": 8}, Logger: quiet}))
 	m := newMiddleware(t)
 	r.Use(m.tracing, m.poisonQueue, m.retry)
 	group := r.Group(m.validation, watermill.CorrelationID)
 	must(t, router.Handle(r, "order.created", orderCreated, (&counting{}).count))
 	must(t, group.HandleMessage("user.**", nothing, own, m.idempotency))
+	lane := made[*router.Group](t)(r.Lane(router.LaneConfig{Name: "stock", Concurrency: 2, HandlerTimeout: -1,
+		OrderBy: func(*message.Message) string { return "" }, KillSwitch: router.KillSwitchConfig{FailureRatio: 0.5}}))
+	must(t, router.HandleBatch(lane, "order.packed", router.BatchConfig{MaxSize: 2}, ordersPacked))
 	must(t, r.HandleAndPublish("order.paid", func(*message.Message) ([]*message.Message, error) { return nil, nil }, pub, "invoice-events"))
 	must(t, r.Fallback(nothing))
 	return r
 }
+
+func ordersPacked(context.Context, []events.Event[order]) []error { return nil }
 
 func orderCreated(context.Context, events.Event[order]) error { return nil }
 func nothing(*message.Message) error                          { return nil }
 
 func TestDescribeSaysWhatARouterIsMadeOf(t *testing.T) {
 	const want = `router on order-events, user-events by *memory.Subscriber
-  8 handlers at a time, 4 deliveries held ready, drained within 30s
-  events without a handler: fallback
+  drained within 30s; events without a handler: fallback
+  order-events has weight 8
+  lane "": 8 handlers at a time, 4 deliveries held ready, handlers have 1m0s
+  lane "stock": 2 handlers at a time, 2 deliveries held ready, in order by key, paused when 0.5 of them fail
 order.created -> router_test.orderCreated of router_test.order
   1 middleware.Tracing
   2 middleware.PoisonQueue
@@ -91,7 +100,11 @@ user.** -> router_test.nothing
   5 middleware.CorrelationID
   6 router_test.own
   7 middleware.Idempotency
-order.paid -> router_test.describable.func1, publishes to invoice-events
+order.packed -> router_test.ordersPacked of []router_test.order, in lane "stock"
+  1 middleware.Tracing
+  2 middleware.PoisonQueue
+  3 middleware.Retry
+order.paid -> router_test.describable.func2, publishes to invoice-events
   1 middleware.Tracing
   2 middleware.PoisonQueue
   3 middleware.Retry
