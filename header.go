@@ -103,7 +103,9 @@ func SetHeader(msg *message.Message, h Header) {
 // Hash returns the SHA-256 of body in lowercase hex, as [Header.Hash] holds it.
 func Hash(body []byte) string {
 	sum := sha256.Sum256(body)
-	return hex.EncodeToString(sum[:])
+	var text [2 * sha256.Size]byte
+	hex.Encode(text[:], sum[:])
+	return string(text[:])
 }
 
 // DefaultTopic names the topic of an event type: its first segment and

@@ -145,8 +145,8 @@ func (p *Publisher) Message(ctx context.Context, eventType string, body any) (ms
 		Time:          time.Now().UTC().Truncate(time.Microsecond),
 		Hash:          Hash(payload),
 		Version:       p.cfg.Version,
-		CorrelationID: id.String(),
 	}
+	h.CorrelationID = h.ID
 	if cause, ok := HeaderFromContext(ctx); ok {
 		h.CausationID = cause.ID
 		// Plain Watermill messages may have no correlation, or not even an id.
