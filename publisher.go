@@ -139,12 +139,12 @@ func (p *Publisher) Message(ctx context.Context, eventType string, body any) (ms
 		return nil, fmt.Errorf("events: publish %s: make an id: %w", eventType, err)
 	}
 	h := Header{
-		ID:            id.String(),
-		Type:          eventType,
-		Origin:        p.cfg.Origin,
-		Time:          time.Now().UTC().Truncate(time.Microsecond),
-		Hash:          Hash(payload),
-		Version:       p.cfg.Version,
+		ID:      id.String(),
+		Type:    eventType,
+		Origin:  p.cfg.Origin,
+		Time:    time.Now().UTC().Truncate(time.Microsecond),
+		Hash:    Hash(payload),
+		Version: p.cfg.Version,
 	}
 	h.CorrelationID = h.ID
 	if cause, ok := HeaderFromContext(ctx); ok {
