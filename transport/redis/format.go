@@ -23,13 +23,21 @@ const (
 // Encode returns the fields and values of a message's stream entry, in
 // watermill-redisstream's format.
 func Encode(msg *message.Message) ([]any, error) {
-	if msg == nil {
-		return nil, errors.New("the message is nil")
-	}
-	if msg.Metadata[fieldUUID] != "" {
-		return nil, fmt.Errorf("metadata key %s is reserved", fieldUUID)
+	if err := check(msg); err != nil {
+		return nil, err
 	}
 	return encode(msg.UUID, msg.Metadata, msg.Payload), nil
+}
+
+// check returns an error if a message cannot be an entry.
+func check(msg *message.Message) error {
+	if msg == nil {
+		return errors.New("the message is nil")
+	}
+	if msg.Metadata[fieldUUID] != "" {
+		return fmt.Errorf("metadata key %s is reserved", fieldUUID)
+	}
+	return nil
 }
 
 func encode(uuid string, metadata message.Metadata, payload message.Payload) []any {

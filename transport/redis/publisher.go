@@ -29,14 +29,8 @@ type PublisherConfig struct {
 // It is safe for concurrent use.
 type Publisher struct {
 	client goredis.UniversalClient
-	shared processor    // as client, but calls of one moment share a round trip
-	calls  atomic.Int64 // single messages under way
+	shared sharer // for single messages
 	closed atomic.Bool
-}
-
-// processor sends one command and waits for its reply.
-type processor interface {
-	Process(ctx context.Context, cmd goredis.Cmder) error
 }
 
 // NewPublisher returns a Publisher, or a *events.ConfigError. It does no I/O.
@@ -44,25 +38,15 @@ func NewPublisher(cfg PublisherConfig) (*Publisher, error) {
 	if nilcheck.IsNil(cfg.Client) {
 		return nil, &events.ConfigError{Field: "redis.PublisherConfig.Client", Value: nil, Problem: "is nil", Remedy: "pass a client, such as goredis.NewClient's"}
 	}
-	p := &Publisher{client: cfg.Client, shared: cfg.Client}
-	if c, ok := cfg.Client.(interface { // *goredis.Client and *goredis.ClusterClient
-		AutoPipeline() (*goredis.AutoPipeliner, error)
-	}); ok {
-		// It is the client's, and ends with it. Where it cannot be had (the client is
-		// closed) calls say so themselves.
-		if shared, err := c.AutoPipeline(); err == nil {
-			p.shared = shared
-		}
-	}
-	return p, nil
+	return &Publisher{client: cfg.Client, shared: sharer{client: cfg.Client}}, nil
 }
 
 // Publish implements message.Publisher. Several messages go out in one round
 // trip, as one pipeline of XADDs; single messages of many concurrent calls share
-// round trips, too (go-redis's AutoPipeline), and those of few go out at once. A nil
-// error means that the server has acknowledged each message; an *events.PublishError
-// lists those that it has not. After a lost connection such a message may be
-// stored all the same, or, since go-redis tries again, twice.
+// round trips, too, and those of few go out at once. A nil error means that the
+// server has acknowledged each message; an *events.PublishError lists those that it
+// has not. After a lost connection such a message may be stored all the same, or,
+// since go-redis tries again, twice.
 //
 // It returns before a context ends only if that is the context of the one message
 // and the client was made with ContextTimeoutEnabled.
@@ -73,10 +57,15 @@ func (p *Publisher) Publish(topic string, msgs ...*message.Message) error {
 	if err := transport.CheckTopic(topic); err != nil {
 		return fmt.Errorf("redis: publish: %w", err)
 	}
-	cmds, failed := p.commands(topic, msgs)
+	var room [1]*goredis.StringCmd
+	cmds := room[:] // the usual case allocates nothing
+	if len(msgs) != 1 {
+		cmds = make([]*goredis.StringCmd, len(msgs))
+	}
+	failed := commands(topic, msgs, cmds)
 	var execErr error
 	if len(msgs) == 1 && cmds[0] != nil {
-		execErr = p.single(msgs[0].Context(), cmds[0])
+		execErr = p.shared.Process(msgs[0].Context(), cmds[0])
 	} else {
 		execErr = p.bulk(msgs, cmds)
 	}
@@ -87,20 +76,20 @@ func (p *Publisher) Publish(topic string, msgs ...*message.Message) error {
 		// Only an entry id is an acknowledgement: when a connection cannot be
 		// made, go-redis may leave commands without an error of their own.
 		err := cmp.Or(cmd.Err(), execErr, errNoReply)
-		failed.Failed = append(failed.Failed, events.FailedMessage{Topic: topic, Message: msgs[i], Err: explain(err, topic)})
+		failed = append(failed, events.FailedMessage{Topic: topic, Message: msgs[i], Err: explain(err, topic)})
 	}
-	if len(failed.Failed) > 0 {
-		return failed
+	if len(failed) > 0 {
+		return &events.PublishError{Topic: topic, Total: len(msgs), Failed: failed}
 	}
 	return nil
 }
 
-// commands returns the XADD of each message; nil for those that cannot be sent.
-func (p *Publisher) commands(topic string, msgs []*message.Message) ([]*goredis.StringCmd, *events.PublishError) {
-	failed := &events.PublishError{Topic: topic, Total: len(msgs)}
-	cmds := make([]*goredis.StringCmd, len(msgs))
+// commands makes the XADD of each message, and returns those that cannot be sent,
+// whose commands stay nil.
+func commands(topic string, msgs []*message.Message, cmds []*goredis.StringCmd) (failed []events.FailedMessage) {
+	adding := newAdding(topic, msgs)
 	for i, msg := range msgs {
-		values, err := Encode(msg)
+		err := check(msg)
 		if err == nil && msg.Context().Err() != nil {
 			err = context.Cause(msg.Context())
 		}
@@ -108,25 +97,12 @@ func (p *Publisher) commands(topic string, msgs []*message.Message) ([]*goredis.
 			if msg == nil {
 				msg = message.NewMessage("", nil)
 			}
-			failed.Failed = append(failed.Failed, events.FailedMessage{Topic: topic, Message: msg, Err: err})
+			failed = append(failed, events.FailedMessage{Topic: topic, Message: msg, Err: err})
 			continue
 		}
-		cmds[i] = goredis.NewStringCmd(msg.Context(), append([]any{"xadd", topic, "*"}, values...)...)
+		cmds[i] = adding.command(msg)
 	}
-	return cmds, failed
-}
-
-// few is up to how many single messages under way go out each by itself. They
-// have not much to share, and waiting for each other costs them up to a millisecond.
-const few = 8
-
-// single sends one message.
-func (p *Publisher) single(ctx context.Context, cmd *goredis.StringCmd) error {
-	defer p.calls.Add(-1)
-	if p.calls.Add(1) <= few {
-		return p.client.Process(ctx, cmd)
-	}
-	return p.shared.Process(ctx, cmd)
+	return failed
 }
 
 // bulk sends all messages in one round trip. The end of one message's context is
@@ -138,7 +114,9 @@ func (p *Publisher) bulk(msgs []*message.Message, cmds []*goredis.StringCmd) err
 		if cmd == nil {
 			continue
 		}
-		ctx = context.WithoutCancel(msgs[i].Context())
+		if pipe.Len() == 0 {
+			ctx = context.WithoutCancel(msgs[i].Context())
+		}
 		if err := pipe.Process(ctx, cmd); err != nil {
 			return err
 		}
