@@ -1,6 +1,7 @@
 package redis_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/logistically/events"
 	"github.com/logistically/events/internal/measure"
+	"github.com/logistically/events/transport"
 	"github.com/logistically/events/transport/redis"
 )
 
@@ -54,3 +56,68 @@ func decode(tb testing.TB, msg *message.Message) measure.Operation {
 }
 
 func BenchmarkDecode(b *testing.B) { measure.Benchmark(b, decode(b, headed())) }
+
+// facade is a typed publisher over the fixture's.
+func (f *fixture) facade() *events.Publisher {
+	f.t.Helper()
+	facade, err := events.NewPublisher(f.pub, events.PublisherConfig{Origin: "order-service"})
+	f.check(err)
+	return facade
+}
+
+func (f *fixture) publishOne() measure.Operation {
+	f.t.Helper()
+	facade, ctx, body := f.facade(), f.t.Context(), json.RawMessage(headed().Payload)
+	f.check(facade.Publish(ctx, "published.one", body)) // makes the connection
+	return func() error { return facade.Publish(ctx, "published.one", body) }
+}
+
+func (f *fixture) publishHundred() measure.Operation {
+	f.t.Helper()
+	facade, ctx, body := f.facade(), f.t.Context(), json.RawMessage(headed().Payload)
+	return func() error {
+		msgs := make([]*message.Message, 100)
+		for i := range msgs {
+			var err error
+			if msgs[i], err = facade.Message(ctx, "published.many", body); err != nil {
+				return err
+			}
+		}
+		return f.pub.Publish("published-many", msgs...)
+	}
+}
+
+// consumeHundred receives from a topic that has as much as one measurement takes.
+func (f *fixture) consumeHundred() measure.Operation {
+	f.t.Helper()
+	const count = 100
+	msgs := make([]*message.Message, count)
+	for i := range msgs {
+		msgs[i] = headed()
+	}
+	for range measure.Runs {
+		f.check(f.pub.Publish("t", msgs...))
+	}
+	r, ctx := f.receiver(redis.SubscriberConfig{}), f.t.Context()
+	outcomes := make([]transport.Outcome, 0, count)
+	return func() error {
+		for left := count; left > 0; {
+			page, err := r.Receive(ctx, left)
+			if err != nil {
+				return err
+			}
+			left -= len(page)
+			outcomes = outcomes[:0]
+			for _, d := range page {
+				if h := events.HeaderOf(d.Message); h.Hash == "" || h.Time.IsZero() {
+					return fmt.Errorf("incomplete: %+v", h)
+				}
+				outcomes = append(outcomes, d.Ack())
+			}
+			if err := r.Settle(ctx, outcomes...); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}

@@ -182,8 +182,8 @@ func (r *receiver) claim(s *stream, ids []string, at time.Time) error {
 	if err := r.cfg.Client.Process(r.ctx, cmd); err != nil && !errors.Is(err, goredis.Nil) {
 		return err
 	}
-	raw := readReply(cmd.Val())
-	entries, err := raw.entries()
+	raw := reply{textOf(cmd.Val())}
+	entries, err := raw.entries(nil)
 	if err != nil {
 		return fmt.Errorf("xclaim: %w", err)
 	}

@@ -2,26 +2,28 @@ package redis
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"math/rand/v2"
-	"strconv"
-	"strings"
+	"sync"
 	"time"
-	"unsafe"
 
-	"github.com/logistically/events/transport"
 	goredis "github.com/redis/go-redis/v9"
 )
 
-// reader reads the streams that one command may name.
+// reader reads the streams that one command may name. Two goroutines take turns:
+// while one makes deliveries of what it has read, the other one reads on.
 type reader struct {
 	*receiver
 	streams []*stream
-	outage  int                // failed reads since the last one of all streams
-	healthy []*stream          // during an outage: those that can be read
-	looked  time.Time          // when that was found out
-	bad     map[*stream]string // what the keys of the others hold
+
+	reading   sync.Mutex         // held while a page is read; guards what follows
+	outage    int                // failed reads since the last one of all streams
+	healthy   []*stream          // during an outage: those that can be read
+	looked    time.Time          // when that was found out
+	bad       map[*stream]string // what the keys of the others hold
+	woken     bool               // there was no room, and then something was taken
+	buffer    replyBuffer
+	accepting sync.Mutex // taken before reading is given up, so that pages stay in order
 }
 
 // recheck is how often a stream that cannot be read is looked at again.
@@ -29,76 +31,76 @@ const recheck = 2 * time.Second
 
 // run fetches new entries as long as there is room for them (XREADGROUP).
 func (r *reader) run() {
+	var p pageOfEntries
 	for r.ctx.Err() == nil {
-		count := r.room(len(r.streams)/2, 1)
-		if count == 0 {
-			select {
-			case <-r.taken:
-			case <-r.ctx.Done():
-			}
-			continue
-		}
-		streams := r.streams
-		if r.outage > 0 {
-			if time.Since(r.looked) > recheck {
-				r.look()
-			}
-			streams = r.healthy
-		}
-		err := errNoStream
-		if len(streams) > 0 {
-			err = r.fetch(streams, count)
-		}
-		switch {
-		case err != nil:
-			r.recover(err)
-		case r.outage > 0 && len(streams) == len(r.streams):
-			r.cfg.Logger.Info("redis: reading again", "group", r.cfg.Group)
-			r.outage = 0
-		}
+		r.turn(&p)
 	}
 }
 
-// room is how many entries of each of n topics there is room for, up to times
-// what is to be read ahead.
-func (r *receiver) room(n, times int) int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	free := times*r.cfg.Prefetch - len(r.queue)
-	freeBytes := times*r.cfg.PrefetchBytes - r.queueBytes
-	if free <= 0 || freeBytes <= 0 {
-		return 0
+// turn reads a page and makes deliveries of it.
+func (r *reader) turn(p *pageOfEntries) {
+	r.reading.Lock()
+	err := r.read(p)
+	r.accepting.Lock()
+	if err == nil {
+		r.reading.Unlock()
 	}
-	// As many as their size allows, as far as it is known: a page is one reply, and
-	// one of unknown bodies could be too large for memory, or for the client's patience.
-	free = min(free, min(freeBytes, pageBytes)/max(r.entryBytes, 1)+1)
-	if free < n && len(r.queue) > 0 {
-		return 0 // One of each topic would be too many.
+	for _, part := range p.parts {
+		r.accept(part.stream, part.entries, nil, p.read)
 	}
-	return max(free/n, 1)
+	r.accepting.Unlock()
+	if len(p.parts) > 0 {
+		r.arriving(-p.count, -p.bytes)
+		signal(r.taken) // in case there is more room now than was thought
+	}
+	if err != nil {
+		r.recover(err)
+		r.reading.Unlock()
+	}
 }
 
-// pageBytes is how much payload one page should have.
-const pageBytes = 4 << 20
-
-// weigh learns from a page how large entries are: at once when they are larger
-// than thought, little by little when they are smaller.
-func (r *receiver) weigh(entries []rawEntry) {
-	if len(entries) == 0 {
-		return
+// read reads a page, which is empty if there is nothing, or no room. Even if it
+// fails there may be something in it.
+func (r *reader) read(p *pageOfEntries) error {
+	p.clear()
+	if r.ctx.Err() != nil {
+		return nil
 	}
-	bytes := 0
-	for i := range entries {
-		bytes += len(entries[i].all.text)
+	count := r.room(len(r.streams)/2, 1)
+	if count == 0 {
+		select {
+		case <-r.taken:
+		case <-r.ctx.Done():
+		}
+		r.woken = true
+		return nil
 	}
-	average := bytes/len(entries) + 1
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.entryBytes = max(average, r.entryBytes/4)
+	if r.woken {
+		r.woken = false
+		signal(r.taken) // for other readers, which wait for the same
+	}
+	streams := r.streams
+	if r.outage > 0 {
+		if time.Since(r.looked) > recheck {
+			r.look()
+		}
+		streams = r.healthy
+	}
+	if len(streams) == 0 {
+		return errNoStream
+	}
+	if err := r.fetch(p, streams, count); err != nil {
+		return err
+	}
+	if r.outage > 0 && len(streams) == len(r.streams) {
+		r.cfg.Logger.Info("redis: reading again", "group", r.cfg.Group)
+		r.outage = 0
+	}
+	return nil
 }
 
 // fetch reads one page.
-func (r *receiver) fetch(streams []*stream, count int) error {
+func (r *reader) fetch(p *pageOfEntries, streams []*stream, count int) error {
 	args := make([]any, 0, 9+2*len(streams))
 	args = append(args, "xreadgroup", "group", r.cfg.Group, r.consumer, "count", count, "block", r.cfg.Block.Milliseconds(), "streams")
 	for _, s := range streams {
@@ -107,27 +109,76 @@ func (r *receiver) fetch(streams []*stream, count int) error {
 	for range streams {
 		args = append(args, ">")
 	}
-	now := time.Now()
-	cmd := goredis.NewRawCmd(r.ctx, args...)
+	p.read = time.Now()
+	cmd := goredis.NewRawWriteToCmd(r.ctx, &r.buffer, args...)
 	cmd.SetFirstKeyPos(9)
+	r.buffer.reset()
 	if err := r.client.Process(r.ctx, cmd); err != nil {
 		if errors.Is(err, goredis.Nil) {
 			return nil
 		}
 		return err
 	}
-	return readReply(cmd.Val()).streams(func(key string, entries []rawEntry) {
-		r.weigh(entries)
+	err := r.buffer.reply().streams(&p.entries, func(key string, entries []rawEntry) {
 		for _, s := range streams {
 			if s.key == key {
-				r.accept(s, entries, nil, now)
+				p.add(s, entries)
 			}
 		}
 	})
+	r.weigh(p)
+	r.arriving(p.count, p.bytes)
+	return err
 }
 
-// readReply makes a reply of bytes that nobody else has.
-func readReply(raw []byte) reply { return reply{unsafe.String(unsafe.SliceData(raw), len(raw))} }
+// room is how many entries of each of n topics there is room for, up to times
+// what is to be read ahead. Where much is waiting already it is none or many.
+func (r *receiver) room(n, times int) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	waiting := len(r.queue) + r.coming
+	free := times*r.cfg.Prefetch - waiting
+	freeBytes := times*r.cfg.PrefetchBytes - r.queueBytes - r.comingBytes
+	most := max(r.cfg.Prefetch/pagesAhead, 1)
+	if free <= 0 || freeBytes <= 0 {
+		return 0
+	}
+	if waiting > 0 && free < max(most, n) {
+		return 0 // A page would be short, or one of each topic too many.
+	}
+	// As many as their size allows, as far as it is known: a page is one reply, and
+	// one of unknown bodies could be too large for memory, or for the client's patience.
+	free = min(free, most, min(freeBytes, pageBytes)/max(r.entryBytes, 1)+1)
+	return max(free/n, 1)
+}
+
+const (
+	// pagesAhead is how many pages are read ahead: while one is made deliveries of,
+	// the next one is read, and others wait.
+	pagesAhead = 4
+	// pageBytes is how much payload one page should have.
+	pageBytes = 4 << 20
+)
+
+// weigh learns from a page how large entries are: at once when they are larger
+// than thought, little by little when they are smaller.
+func (r *receiver) weigh(p *pageOfEntries) {
+	if p.count == 0 {
+		return
+	}
+	average := p.size/p.count + 1
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.entryBytes = max(average, r.entryBytes/4)
+}
+
+// arriving counts entries that are read and not yet in the queue.
+func (r *receiver) arriving(count, bytes int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.coming += count
+	r.comingBytes += bytes
+}
 
 var errNoStream = errors.New("none of the topics can be read")
 
@@ -199,85 +250,4 @@ func (r *receiver) sleep(d time.Duration) {
 	case <-timer.C:
 	case <-r.ctx.Done():
 	}
-}
-
-// accept decodes entries and makes them ready. deliveries counts how often each
-// was delivered; nil means once. The entries are ours since a moment after at.
-func (r *receiver) accept(s *stream, raw []rawEntry, deliveries map[string]int64, at time.Time) {
-	page := make([]entry, len(raw)) // one allocation for all
-	good := page[:0]
-	bytes := 0
-	for i := range raw {
-		e := &page[len(good)]
-		*e = entry{receiver: r, stream: s, id: raw[i].id, fields: raw[i].known, state: ready, confirmed: at}
-		e.Delivery = transport.Delivery{Topic: s.topic, ID: e.id, Attempt: 1, Stored: storedAt(e.id), Receipt: e}
-		if s.retry {
-			e.restore()
-		}
-		e.reads = max(deliveries[e.id], 1)
-		e.Attempt += int(e.reads - 1)
-		msg, err := decode(e.fields, []byte(e.fields.payload))
-		if err != nil {
-			r.bury(e, &raw[i], err)
-			continue
-		}
-		// Not a child of the receiver's: Close ends those that are left.
-		ctx, cancel := context.WithCancelCause(context.Background())
-		msg.SetContext(ctx)
-		e.Message, e.cancel = msg, cancel
-		bytes += len(msg.Payload)
-		good = page[:len(good)+1]
-	}
-	if len(good) == 0 {
-		return
-	}
-	r.mu.Lock()
-	for i := range good {
-		r.held.push(&good[i])
-		r.queue = append(r.queue, &good[i])
-	}
-	r.queueBytes += bytes
-	r.mu.Unlock()
-	signal(r.arrived)
-}
-
-// restore sets what a delivery brought along through the delay store.
-func (e *entry) restore() {
-	if n, err := strconv.Atoi(e.fields.attempt); err == nil {
-		e.Attempt = n
-	}
-	if e.fields.origin != "" {
-		e.ID = e.fields.origin
-	}
-	if ms, err := strconv.ParseInt(e.fields.stored, 10, 64); err == nil {
-		e.Stored = time.UnixMilli(ms)
-	}
-}
-
-// splitID reads the two numbers of an entry id; what is none reads as 0.
-func splitID(id string) (ms, seq uint64) {
-	left, right, _ := strings.Cut(id, "-")
-	ms, _ = strconv.ParseUint(left, 10, 64)
-	seq, _ = strconv.ParseUint(right, 10, 64)
-	return ms, seq
-}
-
-func compareIDs(a, b string) int {
-	aMS, aSeq := splitID(a)
-	bMS, bSeq := splitID(b)
-	switch {
-	case aMS < bMS, aMS == bMS && aSeq < bSeq:
-		return -1
-	case aMS == bMS && aSeq == bSeq:
-		return 0
-	}
-	return 1
-}
-
-// storedAt reads the time that the server puts into an entry's id.
-func storedAt(id string) time.Time {
-	if ms, _ := splitID(id); ms > 0 {
-		return time.UnixMilli(int64(ms))
-	}
-	return time.Time{}
 }

@@ -54,7 +54,9 @@ func (s *Subscriber) Receiver(topics ...string) (transport.Receiver, error) {
 		return nil, fmt.Errorf("redis: open group %q: %w", s.cfg.Group, err)
 	}
 	for _, streams := range readers { // one read may name keys of one slot only
-		r.running.Go((&reader{receiver: r, streams: streams}).run)
+		shared := &reader{receiver: r, streams: streams}
+		r.running.Go(shared.run)
+		r.running.Go(shared.run)
 	}
 	r.running.Go(r.reclaim)
 	r.running.Go(r.renew)
@@ -84,15 +86,17 @@ type receiver struct {
 	closing sync.Once
 	closed  error // of Close
 
-	mu         sync.Mutex
-	queue      []*entry // read and not handed over; some may be lost by now
-	queueBytes int      // of their payloads
-	entryBytes int      // how large entries are, at a guess
-	held       list     // ready or given
-	ended      bool     // nothing is added to calls any more
+	mu          sync.Mutex
+	queue       []*entry // read and not handed over; some may be lost by now
+	queueBytes  int      // of their payloads
+	coming      int      // entries that are read and not in the queue yet
+	comingBytes int      // of their payloads
+	entryBytes  int      // how large entries are, at a guess
+	held        list     // ready or given
+	ended       bool     // nothing is added to calls any more
 
 	arrived chan struct{} // queue is not empty
-	taken   chan struct{} // queue has become shorter
+	taken   chan struct{} // there may be more room
 	delayed chan struct{} // a retry was stored
 }
 

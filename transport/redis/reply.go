@@ -3,6 +3,7 @@ package redis
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -97,8 +98,8 @@ func (r *reply) string() (string, error) {
 }
 
 // streams calls each with the key and the entries of every stream in a reply
-// of XREADGROUP.
-func (r reply) streams(each func(key string, entries []rawEntry)) error {
+// of XREADGROUP. They are appended to room.
+func (r reply) streams(room *[]rawEntry, each func(key string, entries []rawEntry)) error {
 	isMap := strings.HasPrefix(r.text, "%")
 	n, err := r.array()
 	if err != nil {
@@ -117,22 +118,23 @@ func (r reply) streams(each func(key string, entries []rawEntry)) error {
 		if err != nil {
 			return err
 		}
-		entries, err := r.entries()
+		all, err := r.entries(*room)
 		if err != nil {
 			return err
 		}
-		each(key, entries)
+		each(key, all[len(*room):])
+		*room = all
 	}
 	return nil
 }
 
-// entries reads a list of entries, as XCLAIM returns one.
-func (r *reply) entries() ([]rawEntry, error) {
+// entries reads a list of entries, as XCLAIM returns one, and appends them to room.
+func (r *reply) entries(room []rawEntry) (entries []rawEntry, err error) {
 	n, err := r.array()
 	if err != nil {
 		return nil, err
 	}
-	entries := make([]rawEntry, 0, max(n, 0))
+	entries = slices.Grow(room, max(n, 0))
 	for range n {
 		pair, err := r.array()
 		if err != nil {

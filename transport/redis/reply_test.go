@@ -25,7 +25,7 @@ func resp(words string) string {
 // describe is what a reply of XREADGROUP has in it.
 func describe(text string) (string, error) {
 	var b strings.Builder
-	err := reply{text}.streams(func(key string, entries []rawEntry) {
+	err := reply{text}.streams(new([]rawEntry), func(key string, entries []rawEntry) {
 		fmt.Fprintf(&b, "%s:", key)
 		for _, e := range entries {
 			fmt.Fprintf(&b, " %s%v", e.id, e.values())
@@ -66,7 +66,7 @@ func TestAFieldOfAReplyMayHoldAnything(t *testing.T) {
 	value := "\r\n$3\r\n*-1\r\n"
 	text := fmt.Sprintf("*1\r\n*2\r\n$3\r\n1-0\r\n*4\r\n$7\r\npayload\r\n$%d\r\n%s\r\n$0\r\n\r\n$0\r\n\r\n", len(value), value)
 	raw := reply{text}
-	entries, err := raw.entries()
+	entries, err := raw.entries(nil)
 	if err != nil || len(entries) != 1 || entries[0].known.payload != value || raw.text != "" {
 		t.Errorf("%+v, %v, left %q", entries, err, raw.text)
 	}
@@ -123,8 +123,8 @@ func FuzzReply(f *testing.F) {
 				}
 			}
 		}
-		_ = reply{text}.streams(func(_ string, entries []rawEntry) { check(entries) })
-		entries, err := (&reply{text}).entries()
+		_ = reply{text}.streams(new([]rawEntry), func(_ string, entries []rawEntry) { check(entries) })
+		entries, err := (&reply{text}).entries(nil)
 		if err == nil {
 			check(entries)
 		}

@@ -1,0 +1,108 @@
+package redis
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/logistically/events/transport"
+)
+
+// accept decodes entries and makes them ready. deliveries counts how often each
+// was delivered; nil means once. The entries are ours since a moment after at.
+func (r *receiver) accept(s *stream, raw []rawEntry, deliveries map[string]int64, at time.Time) {
+	page := make([]entry, len(raw)) // one allocation for all
+	good := page[:0]
+	bytes := 0
+	payloads := copyPayloads(raw)
+	for i := range raw {
+		e := &page[len(good)]
+		*e = entry{receiver: r, stream: s, id: raw[i].id, fields: raw[i].known, state: ready, confirmed: at}
+		e.Delivery = transport.Delivery{Topic: s.topic, ID: e.id, Attempt: 1, Stored: storedAt(e.id), Receipt: e}
+		if s.retry {
+			e.restore()
+		}
+		e.reads = max(deliveries[e.id], 1)
+		e.Attempt += int(e.reads - 1)
+		n := len(e.fields.payload)
+		msg, err := decode(e.fields, payloads[:n:n])
+		payloads = payloads[n:]
+		if err != nil {
+			r.bury(e, &raw[i], err)
+			continue
+		}
+		// Not a child of the receiver's: Close ends those that are left.
+		ctx, cancel := context.WithCancelCause(context.Background())
+		msg.SetContext(ctx)
+		e.Message, e.cancel = msg, cancel
+		bytes += len(msg.Payload)
+		good = page[:len(good)+1]
+	}
+	if len(good) == 0 {
+		return
+	}
+	r.mu.Lock()
+	for i := range good {
+		r.held.push(&good[i])
+		r.queue = append(r.queue, &good[i])
+	}
+	r.queueBytes += bytes
+	r.mu.Unlock()
+	signal(r.arrived)
+}
+
+// copyPayloads returns the payloads one after the other. They are the handlers' to
+// change, and so not the strings that retries and dead letters are made of.
+func copyPayloads(raw []rawEntry) []byte {
+	size := 0
+	for i := range raw {
+		size += len(raw[i].known.payload)
+	}
+	all := make([]byte, 0, size)
+	for i := range raw {
+		all = append(all, raw[i].known.payload...)
+	}
+	return all
+}
+
+// restore sets what a delivery brought along through the delay store.
+func (e *entry) restore() {
+	if n, err := strconv.Atoi(e.fields.attempt); err == nil {
+		e.Attempt = n
+	}
+	if e.fields.origin != "" {
+		e.ID = e.fields.origin
+	}
+	if ms, err := strconv.ParseInt(e.fields.stored, 10, 64); err == nil {
+		e.Stored = time.UnixMilli(ms)
+	}
+}
+
+// splitID reads the two numbers of an entry id; what is none reads as 0.
+func splitID(id string) (ms, seq uint64) {
+	left, right, _ := strings.Cut(id, "-")
+	ms, _ = strconv.ParseUint(left, 10, 64)
+	seq, _ = strconv.ParseUint(right, 10, 64)
+	return ms, seq
+}
+
+func compareIDs(a, b string) int {
+	aMS, aSeq := splitID(a)
+	bMS, bSeq := splitID(b)
+	switch {
+	case aMS < bMS, aMS == bMS && aSeq < bSeq:
+		return -1
+	case aMS == bMS && aSeq == bSeq:
+		return 0
+	}
+	return 1
+}
+
+// storedAt reads the time that the server puts into an entry's id.
+func storedAt(id string) time.Time {
+	if ms, _ := splitID(id); ms > 0 {
+		return time.UnixMilli(int64(ms))
+	}
+	return time.Time{}
+}
