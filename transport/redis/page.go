@@ -35,8 +35,13 @@ func (p *pageOfEntries) add(s *stream, entries []rawEntry) {
 	}
 }
 
-// clear empties a page for the next one, and keeps its memory.
+// clear empties a page for the next one, and keeps its memory unless it is large.
 func (p *pageOfEntries) clear() {
+	const large = 4096
+	if cap(p.entries) > large {
+		*p = pageOfEntries{}
+		return
+	}
 	clear(p.entries)
 	clear(p.parts)
 	*p = pageOfEntries{parts: p.parts[:0], entries: p.entries[:0]}

@@ -52,6 +52,7 @@ func (r *reader) turn(p *pageOfEntries) {
 	if len(p.parts) > 0 {
 		r.arriving(-p.count, -p.bytes)
 		signal(r.taken) // in case there is more room now than was thought
+		p.clear()
 	}
 	if err != nil {
 		r.recover(err)
@@ -59,10 +60,9 @@ func (r *reader) turn(p *pageOfEntries) {
 	}
 }
 
-// read reads a page, which is empty if there is nothing, or no room. Even if it
+// read reads a page, which stays empty if there is nothing, or no room. Even if it
 // fails there may be something in it.
 func (r *reader) read(p *pageOfEntries) error {
-	p.clear()
 	if r.ctx.Err() != nil {
 		return nil
 	}

@@ -35,10 +35,10 @@ type SubscriberConfig struct {
 	// take. On a cluster it must be shorter than the client's ReadTimeout. Zero
 	// means 1 s. (XREADGROUP BLOCK)
 	Block time.Duration
-	// Prefetch is how many entries are read ahead of Receive; up to as many
-	// again come from the group's retries and from crashed consumers. What is
-	// read counts as delivered: if the process dies, the attempt of all of it is
-	// one higher. Zero means 1000. (XREADGROUP COUNT)
+	// Prefetch is how many entries are read ahead of Receive, in pages of up to a
+	// quarter of it; up to as many again come from the group's retries and from
+	// crashed consumers. What is read counts as delivered: if the process dies, the
+	// attempt of all of it is one higher. Zero means 1000. (XREADGROUP COUNT)
 	Prefetch int
 	// PrefetchBytes ends reading ahead when that much payload waits for Receive;
 	// one page may go over it. Zero means 16 MiB.
