@@ -38,7 +38,11 @@ var topics = []string{"webhooks", "code:webhooks", "checks"}
 
 func TestMain(m *testing.M) {
 	if addr := os.Getenv(envRedis); addr != "" {
-		if err := consume(addr, os.Getenv(envSeed)); err != nil {
+		run := consume
+		if _, ok := os.LookupEnv(envHold); ok {
+			run = hold
+		}
+		if err := run(addr, os.Getenv(envSeed)); err != nil {
 			fmt.Fprintln(os.Stderr, "consumer:", err)
 			os.Exit(1)
 		}

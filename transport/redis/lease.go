@@ -87,7 +87,8 @@ func (r *receiver) reclaim() {
 				r.cfg.Logger.Warn("redis: reclaim failed", "stream", s.key, "error", explain(err, s.key))
 			}
 		}
-		r.sleep(r.cfg.ReclaimInterval*3/4 + rand.N(r.cfg.ReclaimInterval/2+1))
+		// Never more than the interval: what crashed consumers held is found within it.
+		r.sleep(r.cfg.ReclaimInterval/2 + rand.N(r.cfg.ReclaimInterval/2))
 	}
 }
 
