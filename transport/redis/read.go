@@ -243,8 +243,8 @@ func (r *receiver) accept(s *stream, raw []rawEntry, deliveries map[string]int64
 
 // restore sets what a delivery brought along through the delay store.
 func (e *entry) restore() {
-	if n, err := strconv.Atoi(e.fields.attempt); err == nil {
-		e.Attempt = n
+	if n, err := strconv.ParseUint(e.fields.attempt, 10, 31); err == nil && n > 0 {
+		e.Attempt = int(n)
 	}
 	if e.fields.origin != "" {
 		e.ID = e.fields.origin
