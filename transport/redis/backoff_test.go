@@ -15,7 +15,7 @@ func TestWaitsAfterFailedReadsGrowAndAreSpread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		waits := map[time.Duration]bool{}
 		for range 10 {
-			r := &reader{receiver: &receiver{ctx: t.Context(), cfg: SubscriberConfig{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}}}
+			r := &reader{receiver: &receiver{ctx: t.Context(), incidents: &incidents{}, cfg: SubscriberConfig{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}}}
 			for i := range 9 {
 				usual := min(50*time.Millisecond<<i, recheck)
 				start := time.Now()

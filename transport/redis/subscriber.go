@@ -65,8 +65,9 @@ type SubscriberConfig struct {
 // message.Subscriber and a transport.Source, and safe for concurrent use.
 type Subscriber struct {
 	*transport.Subscriber
-	cfg    SubscriberConfig
-	closed atomic.Bool
+	cfg       SubscriberConfig
+	closed    atomic.Bool
+	incidents incidents
 }
 
 var _ transport.Source = (*Subscriber)(nil)
