@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -158,4 +161,71 @@ func (f *fixture) tryOpen(cfg redis.SubscriberConfig, topics ...string) (transpo
 	sub, err := redis.NewSubscriber(cfg)
 	f.check(err)
 	return sub.Receiver(topics...)
+}
+
+// A retry is packed by MessagePack and unpacked by the server's Lua, a release is copied by it.
+func TestWhatComesAgainIsTheSameToTheByte(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	r := f.receiver(redis.SubscriberConfig{})
+	var all [256]byte
+	for i := range all {
+		all[i] = byte(i)
+	}
+	for _, text := range []string{"", "123", "-0", "1e400", "true", string(all[:]), strings.Repeat(string(all[:]), 300)} {
+		want := message.NewMessage(text, []byte(text))
+		want.Metadata["key"] = text
+		want.Metadata["k"+text] = "value"
+		f.check(f.pub.Publish("t", want))
+		d := f.receive(r)
+		id, stored := d.ID, d.Stored
+		for _, o := range []transport.Outcome{d.Retry(0, nil), {Settlement: transport.Release}, {Settlement: transport.Retry}, {Settlement: transport.Ack}} {
+			o.Delivery = d
+			f.check(r.Settle(t.Context(), o))
+			if o.Settlement == transport.Ack {
+				break
+			}
+			d = f.receive(r)
+			if d.Message.UUID != text || string(d.Message.Payload) != text || !maps.Equal(d.Message.Metadata, want.Metadata) || d.ID != id || d.Stored.UnixMilli() != stored.UnixMilli() {
+				t.Errorf("%.20q after %s: %.20q, %.20q, %.50q, id %s, want %s", text, o.Settlement, d.Message.UUID, d.Message.Payload, d.Message.Metadata, d.ID, id)
+			}
+		}
+	}
+}
+
+// The reply is lost, and before it is tried again the retry has come back already.
+func TestP9_ARetryWhoseReplyIsLostComesBackOnce(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	p := newProxy(t, f.server.Addr)
+	r := f.receiver(redis.SubscriberConfig{Client: p.client(once), Lease: time.Minute, Block: 20 * time.Millisecond})
+	f.publish("1")
+	d := f.receive(r)
+	var back atomic.Bool
+	lost := false
+	p.obey(func(cmd []string) fate {
+		switch {
+		case !settles(cmd) || back.Load():
+			return passed
+		case !lost && cmd[0] == "eval": // the first one that the server knows
+			lost = true
+			return notAnswered
+		case lost:
+			return notSent
+		}
+		return passed
+	})
+	settled := make(chan error, 1)
+	go func() { settled <- r.Settle(t.Context(), d.Retry(0, nil)) }()
+	again := f.receive(r)
+	back.Store(true)
+	f.check(<-settled)
+	f.check(r.Settle(t.Context(), again.Ack()))
+	if again.Attempt != 2 {
+		t.Errorf("attempt %d", again.Attempt)
+	}
+	stored := f.client.ZCard(t.Context(), "{t}:delay:g").Val() + f.client.XLen(t.Context(), "{t}:retry:g").Val()
+	if stored != 0 || f.pending() != 0 {
+		t.Errorf("%d are stored still, %d pending", stored, f.pending())
+	}
 }
