@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 	// Watermill's stress form takes this many of its suites at once. Its own 10 do not
 	// fit into its own time-outs on a small machine with the race detector.
 	if os.Getenv("STRESS_TEST_COUNT") == "" {
-		if err := os.Setenv("STRESS_TEST_COUNT", "3"); err != nil {
+		if err := os.Setenv("STRESS_TEST_COUNT", "2"); err != nil {
 			panic(err)
 		}
 	}

@@ -51,8 +51,24 @@ func TestP3_ManyAreInFlightAndOneThatFailsWaitsWhileOthersFlow(t *testing.T) {
 
 func TestAHandlerTenTimesAsLongAsItsLeaseIsTheOnlyOne(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t)
-	const lease = 700 * time.Millisecond
+	const lease = time.Second
+	for range 3 {
+		stalled := stalls()
+		problem, stall := handleSlowly(newFixture(t), lease), stalled()
+		if problem == "" {
+			return
+		}
+		t.Logf("%s; the longest stall was %v", problem, stall)
+		if stall < lease/3 { // Held up for longer, a process may lose its lease, and rightly so.
+			break
+		}
+	}
+	t.Error("it was not the only one")
+}
+
+// handleSlowly handles a message for ten leases, and returns what goes wrong.
+func handleSlowly(f *fixture, lease time.Duration) (problem string) {
+	t := f.t
 	a := f.receiver(redis.SubscriberConfig{Consumer: "a", Lease: lease, ReclaimInterval: 50 * time.Millisecond})
 	b := f.receiver(redis.SubscriberConfig{Consumer: "b", Lease: lease, ReclaimInterval: 50 * time.Millisecond})
 	f.publish("slow")
@@ -71,17 +87,18 @@ func TestAHandlerTenTimesAsLongAsItsLeaseIsTheOnlyOne(t *testing.T) {
 	select {
 	case <-handled:
 	case <-d.Message.Context().Done():
-		t.Errorf("its context has ended: %v", context.Cause(d.Message.Context()))
+		problem = fmt.Sprintf("its context has ended: %v", context.Cause(d.Message.Context()))
 	}
 	f.check(by.Settle(t.Context(), d.Ack()))
 	cancel()
 	receiving.Wait()
 	if len(others) > 0 {
-		t.Errorf("it was delivered again: %s", <-others)
+		problem = "it was delivered again: " + <-others
 	}
-	if n := f.pending(); n != 0 {
-		t.Errorf("%d entries are pending", n)
+	if n := f.pending(); n != 0 && problem == "" {
+		problem = fmt.Sprintf("%d entries are pending", n)
 	}
+	return problem
 }
 
 // A consumer that has nothing to do, with the defaults of everything.
