@@ -29,7 +29,7 @@ func harness(client goredis.UniversalClient) transporttest.Harness {
 
 // harnessOf takes a client for each side, and one that looks on.
 func harnessOf(publisher, subscriber, client goredis.UniversalClient) transporttest.Harness {
-	const lease = 500 * time.Millisecond
+	const lease = time.Second
 	return transporttest.Harness{
 		Publisher: func(t *testing.T) message.Publisher {
 			pub, err := redis.NewPublisher(redis.PublisherConfig{Client: publisher})
