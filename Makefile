@@ -7,17 +7,30 @@ STATICCHECK := bin/staticcheck
 MODULES := . internal/integration benchmarks
 BENCHSTAT := bin/benchstat
 
-.PHONY: help test lint fmt bench bench-quick bench-micro bench-compare profile redis-server
+.PHONY: help test test-valkey fuzz lint fmt bench bench-quick bench-micro bench-compare profile redis-server
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
 
 test: redis-server ## run all tests, with -race where a C compiler is present
 	@$(if $(RACE),,echo 'no C compiler: tests run without the race detector')
+	@"$${EVENTS_REDIS_SERVER:-redis-server}" --version
 	go test $(RACE) -timeout 10m ./...
 	$(if $(RACE),go test -run Allocations ./...)
 	cd internal/integration && go test $(RACE) ./...
 	cd benchmarks && go test $(RACE) ./harness ./report && go test ./...
+
+test-valkey: ## run the tests of the Redis transport on Valkey, where it can be installed
+	@scripts/install-valkey
+	@if command -v valkey-server >/dev/null; then \
+		valkey-server --version && EVENTS_REDIS_SERVER=valkey-server go test $(RACE) -count 1 -timeout 10m ./transport/redis; \
+	else \
+		echo 'valkey: not run, not installed'; \
+	fi
+
+fuzz: ## run each fuzz target of the Redis transport: FUZZTIME=1m
+	cd transport/redis && for target in $$(grep -ho '^func Fuzz[A-Za-z]*' *_test.go | cut -c6-); do \
+		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(or $(FUZZTIME),1m) . || exit 1; done
 
 lint: $(STATICCHECK) ## gofmt, go vet, staticcheck
 	@files=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$files" || { echo "not formatted: $$files (run make fmt)"; exit 1; }

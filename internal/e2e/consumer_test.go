@@ -42,6 +42,9 @@ func TestMain(m *testing.M) {
 		if os.Getenv(envService) != "" {
 			run = func() error { return serve(addr) }
 		}
+		if _, ok := os.LookupEnv(envHold); ok {
+			run = func() error { return hold(addr, os.Getenv(envSeed)) }
+		}
 		if err := run(); err != nil {
 			fmt.Fprintln(os.Stderr, "consumer:", err)
 			os.Exit(1)

@@ -1,6 +1,7 @@
 // Package redisserver starts private redis-server processes for tests and
 // benchmarks, each on a free port of the loopback address with a directory of
-// its own.
+// its own. Another server, or another version, is named by the environment
+// variable EVENTS_REDIS_SERVER, such as EVENTS_REDIS_SERVER=valkey-server.
 package redisserver
 
 import (
@@ -24,7 +25,7 @@ type Server struct {
 	Addr string
 
 	dir  string
-	args []string
+	args func(port string) ([]string, error)
 	cmd  *exec.Cmd
 	log  bytes.Buffer
 	done <-chan struct{} // closed when the process has ended
@@ -36,11 +37,20 @@ type Server struct {
 // written before it is answered, and the death of a process needs no fsync. (With
 // "everysec" a write waits for an fsync under way, and may die with the process.)
 func Start(ctx context.Context, args ...string) (*Server, error) {
-	dir, err := os.MkdirTemp("", "redisserver-")
-	if err != nil {
+	s := &Server{}
+	s.args = func(port string) ([]string, error) {
+		return append([]string{
+			"--bind", "127.0.0.1", "--port", port, "--dir", s.dir, "--save", "",
+			"--appendonly", "yes", "--appendfsync", "no", "--loglevel", "warning",
+		}, args...), nil
+	}
+	return start(ctx, s)
+}
+
+func start(ctx context.Context, s *Server) (_ *Server, err error) {
+	if s.dir, err = os.MkdirTemp("", "redisserver-"); err != nil {
 		return nil, err
 	}
-	s := &Server{dir: dir, args: args}
 	// A port that was free a moment ago may be taken: try again with another.
 	for range 5 {
 		if err = s.listenSomewhere(ctx); err == nil {
@@ -50,7 +60,7 @@ func Start(ctx context.Context, args ...string) (*Server, error) {
 			break
 		}
 	}
-	return nil, errors.Join(err, os.RemoveAll(dir))
+	return nil, errors.Join(err, os.RemoveAll(s.dir))
 }
 
 func (s *Server) listenSomewhere(ctx context.Context) error {
@@ -66,18 +76,18 @@ func (s *Server) listenSomewhere(ctx context.Context) error {
 }
 
 func (s *Server) run(ctx context.Context) error {
-	bin, err := exec.LookPath("redis-server")
+	bin, err := binary()
 	if err != nil {
-		return ErrMissing
+		return err
 	}
 	_, port, err := net.SplitHostPort(s.Addr)
 	if err != nil {
 		return err
 	}
-	args := append([]string{
-		"--bind", "127.0.0.1", "--port", port, "--dir", s.dir, "--save", "",
-		"--appendonly", "yes", "--appendfsync", "no", "--loglevel", "warning",
-	}, s.args...)
+	args, err := s.args(port)
+	if err != nil {
+		return err
+	}
 	s.log.Reset()
 	cmd := exec.Command(bin, args...)
 	cmd.Stdout, cmd.Stderr = &s.log, &s.log
@@ -141,6 +151,9 @@ func (s *Server) answers(pid string) bool {
 		}
 	}
 }
+
+// Dir is the server's directory: where it writes its files.
+func (s *Server) Dir() string { return s.dir }
 
 // Kill ends the process with SIGKILL and waits for it. It may be called twice.
 func (s *Server) Kill() {

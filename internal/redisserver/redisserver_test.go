@@ -3,6 +3,9 @@ package redisserver_test
 import (
 	"errors"
 	"net"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/logistically/events/internal/redisserver"
@@ -45,5 +48,27 @@ func TestARestartedServerHasItsDataAndAKilledOneIsGone(t *testing.T) {
 	s.Kill()
 	if conn, err := net.Dial("tcp", s.Addr); err == nil {
 		t.Errorf("a killed server answers: %v", conn.Close())
+	}
+}
+
+func TestAnotherServerCanBeNamed(t *testing.T) {
+	usual, err := redisserver.Version(t.Context())
+	if err != nil || !strings.Contains(usual, "v=") {
+		t.Errorf("version %q, %v", usual, err)
+	}
+	t.Setenv("EVENTS_REDIS_SERVER", "no-such-server")
+	if _, err := redisserver.Start(t.Context()); !errors.Is(err, redisserver.ErrMissing) || !strings.Contains(err.Error(), "no-such-server") {
+		t.Errorf("start: %v", err)
+	}
+	if _, err := redisserver.Version(t.Context()); !errors.Is(err, redisserver.ErrMissing) {
+		t.Errorf("version: %v", err)
+	}
+	other := filepath.Join(t.TempDir(), "other-server")
+	if err := os.WriteFile(other, []byte("#!/bin/sh\necho Other server v=1.2.3\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("EVENTS_REDIS_SERVER", other)
+	if v, err := redisserver.Version(t.Context()); err != nil || v != "other-server: Other server v=1.2.3" {
+		t.Errorf("version %q, %v", v, err)
 	}
 }

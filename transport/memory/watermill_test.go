@@ -12,7 +12,14 @@ import (
 )
 
 // Watermill's own suite, as a plain Publisher and Subscriber.
-func TestWatermillUniversalSuite(t *testing.T) {
+func TestWatermillUniversalSuite(t *testing.T) { watermillSuite(t, tests.TestPubSub) }
+
+// Its stress form is the suite several times at once; see TestMain for how often.
+func TestWatermillUniversalSuiteUnderStress(t *testing.T) {
+	watermillSuite(t, tests.TestPubSubStressTest)
+}
+
+func watermillSuite(t *testing.T, run func(*testing.T, tests.Features, tests.PubSubConstructor, tests.ConsumerGroupPubSubConstructor)) {
 	log.SetOutput(io.Discard)
 	broker := memory.NewBroker(memory.BrokerConfig{})
 	open := func(t *testing.T, group string) (message.Publisher, message.Subscriber) {
@@ -26,7 +33,7 @@ func TestWatermillUniversalSuite(t *testing.T) {
 		}
 		return pub, sub
 	}
-	tests.TestPubSub(t, tests.Features{
+	run(t, tests.Features{
 		ConsumerGroups: true, Persistent: true, GuaranteedOrderWithSingleSubscriber: true, NewSubscriberReceivesOldMessages: true,
 	}, func(t *testing.T) (message.Publisher, message.Subscriber) {
 		return open(t, watermill.NewShortUUID())

@@ -68,8 +68,8 @@ func copyPayloads(raw []rawEntry) []byte {
 
 // restore sets what a delivery brought along through the delay store.
 func (e *entry) restore() {
-	if n, err := strconv.Atoi(e.fields.attempt); err == nil {
-		e.Attempt = n
+	if n, err := strconv.ParseUint(e.fields.attempt, 10, 31); err == nil && n > 0 {
+		e.Attempt = int(n)
 	}
 	if e.fields.origin != "" {
 		e.ID = e.fields.origin

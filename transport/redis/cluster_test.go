@@ -138,6 +138,7 @@ func TestCluster(t *testing.T) {
 		"ASlotThatMovesDoesNotStopTheConsumer":    slotThatMoves,
 		"DeadLettersInAnotherSlotAreSaidToBe":     deadLettersElsewhere,
 		"TopicsWhoseKeysWouldBeElsewhereAreNamed": topicsThatCannotBe,
+		"AUserWithTheLeastPrivilegesCanDoItAll":   leastPrivileges,
 	} {
 		t.Run(name, func(t *testing.T) {
 			one := *c

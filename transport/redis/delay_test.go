@@ -48,7 +48,7 @@ func (f *fixture) delay(member string, fields any) {
 	f.check(f.client.ZAdd(f.t.Context(), "{t}:delay:g", goredis.Z{Score: 1, Member: member}).Err())
 }
 
-func TestDelayedRetriesThatAreNoneAreSetAsideAndOthersGoOn(t *testing.T) {
+func TestP11_DelayedRetriesThatAreNoneAreSetAsideAndOthersGoOn(t *testing.T) {
 	f := newFixture(t)
 	tampered := map[string]any{
 		"empty": "", "no msgpack": "\xc1", "cut off": "\x92\xa1", "a number": 7, "a map": map[string]string{"a": "b"}, "no fields": []string{}, "odd": []string{"a"},

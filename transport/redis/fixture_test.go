@@ -78,7 +78,7 @@ func (f *fixture) receiverOn(cfg redis.SubscriberConfig, topics ...string) trans
 // open opens a receiver that is the test's to close.
 func (f *fixture) open(cfg redis.SubscriberConfig, topics ...string) transport.Receiver {
 	f.t.Helper()
-	cfg.Group, cfg.Logger = "g", slog.New(slog.NewTextHandler(f.log, nil))
+	cfg.Group, cfg.Logger = "g", f.logger()
 	if cfg.Client == nil {
 		cfg.Client = f.client
 	}
@@ -91,6 +91,8 @@ func (f *fixture) open(cfg redis.SubscriberConfig, topics ...string) transport.R
 	f.check(err)
 	return r
 }
+
+func (f *fixture) logger() *slog.Logger { return slog.New(slog.NewTextHandler(f.log, nil)) }
 
 func (f *fixture) publish(ids ...string) {
 	f.t.Helper()

@@ -10,7 +10,7 @@ import (
 	"github.com/logistically/events/transport/redis"
 )
 
-func TestEntriesWithLengthsThatAreLiesCostNoMemoryAndAreBuried(t *testing.T) {
+func TestP2_EntriesWithLengthsThatAreLiesCostNoMemoryAndAreBuried(t *testing.T) {
 	for _, metadata := range []string{"\x81\xa1a\xc6\xff\xff\xff\xff", "\xdf\xff\xff\xff\xff"} {
 		f := newFixture(t)
 		pipe := f.client.Pipeline()
@@ -37,7 +37,7 @@ func TestEntriesWithLengthsThatAreLiesCostNoMemoryAndAreBuried(t *testing.T) {
 	}
 }
 
-func TestAnUndecodableEntryWithThousandsOfFieldsIsBuriedInOneField(t *testing.T) {
+func TestP2_AnUndecodableEntryWithThousandsOfFieldsIsBuriedInOneField(t *testing.T) {
 	f := newFixture(t)
 	id := f.add("t", many("payload", "p")...)
 	f.publish("good")
@@ -64,7 +64,7 @@ func TestAnUndecodableEntryWithThousandsOfFieldsIsBuriedInOneField(t *testing.T)
 	}
 }
 
-func TestAnUndecodableRetryIsBuriedToo(t *testing.T) {
+func TestP2_AnUndecodableRetryIsBuriedToo(t *testing.T) {
 	f := newFixture(t)
 	f.add("{t}:retry:g", "garbage", "x", "_events_attempt", "many", "_events_stored", "never")
 	f.publish("good")

@@ -102,6 +102,7 @@ func (r *receiver) orphan(e *entry) bool {
 func (r *receiver) lose(e *entry) {
 	if _, ok := r.take(e, done); ok {
 		e.cancel(transport.ErrLeaseLost)
+		r.incidents.leases.Add(1)
 		r.cfg.Logger.Warn("redis: lease lost", "topic", e.Topic, "id", e.ID, "event", e.Message.UUID)
 	}
 }

@@ -32,6 +32,8 @@ type IdempotencyStoreConfig struct {
 	KeyPrefix string
 }
 
+const defaultKeyPrefix = "idempotency:"
+
 // IdempotencyStore remembers which events are being handled and which were. It
 // is the Redis store of the idempotency middleware: one key an event, one
 // script, and so one round trip, a transition. It is safe for concurrent use.
@@ -45,7 +47,7 @@ func NewIdempotencyStore(cfg IdempotencyStoreConfig) (*IdempotencyStore, error) 
 		return nil, &events.ConfigError{Field: "redis.IdempotencyStoreConfig.Client", Value: nil, Problem: "is nil", Remedy: "pass a client, such as goredis.NewClient's"}
 	}
 	if cfg.KeyPrefix == "" {
-		cfg.KeyPrefix = "idempotency:"
+		cfg.KeyPrefix = defaultKeyPrefix
 	}
 	return &IdempotencyStore{cfg}, nil
 }

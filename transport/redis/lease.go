@@ -61,12 +61,34 @@ func (r *receiver) extend(s *stream, held []*entry) {
 	for i := 0; i+1 < len(lost); i += 2 {
 		owners[lost[i]] = lost[i+1]
 	}
+	r.noticeGone(s, held, owners)
 	for _, e := range held {
 		switch owner, gone := owners[e.id]; {
 		case !gone:
 			r.confirm(e, now)
 		case owner != "" || !r.orphan(e):
 			r.lose(e)
+		}
+	}
+}
+
+// noticeGone finds out that a group was gone when another consumer has made it
+// again, so that no command of this one has failed: an entry that is held here is
+// pending nowhere, and nobody else could have claimed it within its lease.
+func (r *receiver) noticeGone(s *stream, held []*entry, owners map[string]string) {
+	since := time.Now().Add(-r.cfg.Lease)
+	for _, e := range held {
+		owner, lost := owners[e.id]
+		if !lost || owner != "" || r.orphan(e) {
+			continue
+		}
+		r.mu.Lock()
+		gone := (e.state == ready || e.state == given) && e.confirmed.After(since)
+		r.mu.Unlock()
+		if gone {
+			r.markGone([]*stream{s})
+			r.cfg.Logger.Warn("redis: group was gone and is created again by another consumer", "group", r.cfg.Group, "topic", s.topic)
+			return
 		}
 	}
 }
@@ -87,7 +109,8 @@ func (r *receiver) reclaim() {
 				r.cfg.Logger.Warn("redis: reclaim failed", "stream", s.key, "error", explain(err, s.key))
 			}
 		}
-		r.sleep(r.cfg.ReclaimInterval*3/4 + rand.N(r.cfg.ReclaimInterval/2+1))
+		// Never more than the interval: what crashed consumers held is found within it.
+		r.sleep(r.cfg.ReclaimInterval/2 + rand.N(r.cfg.ReclaimInterval/2))
 	}
 }
 

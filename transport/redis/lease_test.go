@@ -188,7 +188,7 @@ func TestAPendingEntryThatWasDeletedIsForgotten(t *testing.T) {
 	f.check(redis.Reclaim(r))
 }
 
-func TestClosingWhileSettlingLosesNothingThatWasNotAcked(t *testing.T) {
+func TestP19_ClosingWhileSettlingLosesNothingThatWasNotAcked(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	const rounds, n = 20, 50

@@ -77,7 +77,7 @@ func TestASettleErrorHasTheContextsErrorAndTheRealOne(t *testing.T) {
 	f.check(r.Close())
 }
 
-func TestAnOutcomeIsAppliedWhenTheServerIsBack(t *testing.T) {
+func TestP9_AnOutcomeIsAppliedOnceWhenTheServerIsBack(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	r := f.receiver(redis.SubscriberConfig{Lease: time.Hour})

@@ -222,6 +222,7 @@ func (r *reader) recover(err error) {
 		r.fail(explain(err))
 		return
 	case first:
+		r.incidents.outages.Add(1)
 		r.cfg.Logger.Warn("redis: reading failed, trying again until it works", "group", r.cfg.Group, "error", explain(err, "of one of the topics"))
 	}
 	if hasCode(err, "MOVED") || hasCode(err, "ASK") {
@@ -234,8 +235,12 @@ func (r *reader) recover(err error) {
 	if hasCode(err, "NOGROUP") || hasCode(err, "UNBLOCKED") {
 		// Flushed, deleted or failed over: begin where the configuration says.
 		r.markGone(r.healthy)
-		if err := r.createGroups(r.ctx, r.healthy); err == nil && first {
+		created, err := r.createGroups(r.ctx, r.healthy)
+		if created > 0 {
+			r.incidents.groups.Add(created)
 			r.cfg.Logger.Warn("redis: group was gone and is created again", "group", r.cfg.Group, "start", r.cfg.Start)
+		}
+		if err == nil && first {
 			return
 		}
 	}

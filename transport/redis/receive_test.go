@@ -97,7 +97,7 @@ func TestPrefetchBytesBoundsWhatIsReadAhead(t *testing.T) {
 	}
 }
 
-func TestCloseReleasesInOrder(t *testing.T) {
+func TestP19_CloseReleasesInOrderAndCostsNoAttempt(t *testing.T) {
 	f := newFixture(t)
 	var want []string
 	for i := range 20 {

@@ -29,6 +29,7 @@ func (s *Subscriber) Receiver(topics ...string) (transport.Receiver, error) {
 		// Large until it is known better: the first pages are small.
 		entryBytes: 256 << 10,
 		consumer:   s.consumerName(),
+		incidents:  &s.incidents,
 		arrived:    make(chan struct{}, 1),
 		taken:      make(chan struct{}, 1),
 		delayed:    make(chan struct{}, 1),
@@ -49,7 +50,7 @@ func (s *Subscriber) Receiver(topics ...string) (transport.Receiver, error) {
 		readers[len(readers)-1] = append(readers[len(readers)-1], streams...)
 	}
 	r.ctx, r.cancel = context.WithCancelCause(context.Background())
-	if err := r.createGroups(r.ctx, r.streams); err != nil {
+	if _, err := r.createGroups(r.ctx, r.streams); err != nil {
 		r.cancel(err)
 		return nil, fmt.Errorf("redis: open group %q: %w", s.cfg.Group, err)
 	}
@@ -78,6 +79,8 @@ type receiver struct {
 	client   goredis.UniversalClient // for commands that block
 	consumer string
 	streams  []*stream
+
+	incidents *incidents // of the subscriber
 
 	ctx     context.Context // ends with Close, or when the receiver fails for good
 	cancel  context.CancelCauseFunc

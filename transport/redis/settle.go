@@ -180,5 +180,6 @@ func (r *receiver) bury(e *entry, raw *rawEntry, cause error) {
 		r.cfg.Logger.Error("redis: undecodable entry stays pending", "stream", e.stream.key, "id", e.id, "cause", cause, "error", explain(err, e.stream.key, target))
 		return
 	}
+	r.incidents.undecodable.Add(1)
 	r.cfg.Logger.Warn("redis: undecodable entry moved to the dead letters", "stream", e.stream.key, "id", e.id, "target", target, "cause", cause)
 }

@@ -93,7 +93,7 @@ var moves = []struct {
 
 var disasters = [][]any{{"FLUSHALL"}, {"DEL", "t"}, {"DEL", "t", "{t}:retry:g"}, {"XGROUP", "DESTROY", "t", "g"}}
 
-func TestWhatIsHeldWhenItsGroupGoesIsStoredWhereItsOutcomeSays(t *testing.T) {
+func TestP6_WhatIsHeldWhenItsGroupGoesIsStoredWhereItsOutcomeSays(t *testing.T) {
 	f := newFixture(t)
 	for _, disaster := range disasters {
 		t.Run(strings.Trim(fmt.Sprint(disaster), "[]"), func(t *testing.T) {
@@ -115,7 +115,7 @@ func TestWhatIsHeldWhenItsGroupGoesIsStoredWhereItsOutcomeSays(t *testing.T) {
 	}
 }
 
-func TestWhatIsHeldWhenItsGroupIsCreatedAgainIsStoredWhereItsOutcomeSays(t *testing.T) {
+func TestP6_WhatIsHeldWhenItsGroupIsCreatedAgainIsStoredWhereItsOutcomeSays(t *testing.T) {
 	f := newFixture(t)
 	for _, disaster := range disasters {
 		t.Run(strings.Trim(fmt.Sprint(disaster), "[]"), func(t *testing.T) {

@@ -45,14 +45,18 @@ func (s *stream) deleteFlag() string {
 	return "0"
 }
 
-// createGroups makes the streams and groups that do not exist yet. A stream for
-// which that fails does not keep the others from it.
-func (r *receiver) createGroups(ctx context.Context, streams []*stream) (failed error) {
+// createGroups makes the streams and groups that do not exist yet (XGROUP CREATE
+// MKSTREAM), and returns how many. A stream for which that fails does not keep the
+// others from it.
+func (r *receiver) createGroups(ctx context.Context, streams []*stream) (created int64, failed error) {
 	for _, s := range streams {
 		err := r.createGroup(ctx, s)
-		if err != nil && !hasCode(err, "BUSYGROUP") {
+		switch {
+		case err == nil:
+			created++
+		case !hasCode(err, "BUSYGROUP"):
 			failed = cmp.Or(failed, explain(err, s.key))
 		}
 	}
-	return failed
+	return created, failed
 }

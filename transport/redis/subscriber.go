@@ -46,8 +46,9 @@ type SubscriberConfig struct {
 	// Lease is for how long a consumer that is silent keeps its deliveries. A
 	// living one renews them every third of it. Zero means 30 s. (XCLAIM, XAUTOCLAIM)
 	Lease time.Duration
-	// ReclaimInterval is how often a consumer looks for deliveries whose lease
-	// has run out. Zero means half of Lease. (XAUTOCLAIM)
+	// ReclaimInterval is the longest time between two looks for deliveries whose
+	// lease has run out, and half of it the shortest, so that consumers spread. Zero
+	// means half of Lease. (XAUTOCLAIM)
 	ReclaimInterval time.Duration
 	// DeadLetterTopic names the topic of a topic's dead letters. On Redis Cluster
 	// both must be of one hash slot. Nil means transport.DeadLetterTopic.
@@ -64,8 +65,9 @@ type SubscriberConfig struct {
 // message.Subscriber and a transport.Source, and safe for concurrent use.
 type Subscriber struct {
 	*transport.Subscriber
-	cfg    SubscriberConfig
-	closed atomic.Bool
+	cfg       SubscriberConfig
+	closed    atomic.Bool
+	incidents incidents
 }
 
 var _ transport.Source = (*Subscriber)(nil)

@@ -24,17 +24,22 @@ func TestTransport(t *testing.T) {
 }
 
 func harness(client goredis.UniversalClient) transporttest.Harness {
-	const lease = 500 * time.Millisecond
+	return harnessOf(client, client, client)
+}
+
+// harnessOf takes a client for each side, and one that looks on.
+func harnessOf(publisher, subscriber, client goredis.UniversalClient) transporttest.Harness {
+	const lease = time.Second
 	return transporttest.Harness{
 		Publisher: func(t *testing.T) message.Publisher {
-			pub, err := redis.NewPublisher(redis.PublisherConfig{Client: client})
+			pub, err := redis.NewPublisher(redis.PublisherConfig{Client: publisher})
 			if err != nil {
 				t.Fatal(err)
 			}
 			return pub
 		},
 		Subscriber: func(t *testing.T, group string) message.Subscriber {
-			sub, err := redis.NewSubscriber(redis.SubscriberConfig{Client: client, Group: group, Lease: lease, Block: 100 * time.Millisecond})
+			sub, err := redis.NewSubscriber(redis.SubscriberConfig{Client: subscriber, Group: group, Lease: lease, Block: 100 * time.Millisecond})
 			if err != nil {
 				t.Fatal(err)
 			}
