@@ -78,44 +78,31 @@ func TestASettleErrorHasTheContextsErrorAndTheRealOne(t *testing.T) {
 }
 
 func TestP9_AnOutcomeIsAppliedOnceWhenTheServerIsBack(t *testing.T) {
-	t.Parallel()
-	f := newFixture(t)
-	r := f.receiver(redis.SubscriberConfig{Lease: time.Hour})
-	f.publish("1", "2", "3")
-	a, b, c := f.receive(r), f.receive(r), f.receive(r)
-	f.server.Kill()
-	settled := make(chan error, 1)
-	go func() { settled <- r.Settle(t.Context(), a.Ack(), b.DeadLetter(errors.New("bad")), c.Retry(0, nil)) }()
-	f.eventually("the outage is noticed", func() bool { return f.log.count("reading failed") == 1 })
-	f.check(f.server.Restart(t.Context()))
-	f.check(<-settled)
-	if d := f.receive(r); d.Message.UUID != "3" || d.Attempt != 2 {
-		t.Errorf("received %s, attempt %d", d.Message.UUID, d.Attempt)
-	}
-	if n := len(f.entries(transport.DeadLetterTopic("t"))); n != 1 {
-		t.Errorf("%d dead letters", n)
-	}
-}
-
-func TestAnOutcomeIsAppliedWhenTheServerIsBackWithoutItsData(t *testing.T) {
-	t.Parallel()
-	f := newFixture(t, "--appendonly", "no")
-	r := f.receiver(redis.SubscriberConfig{Lease: time.Hour})
-	f.publish("1", "2", "3")
-	a, b, c := f.receive(r), f.receive(r), f.receive(r)
-	f.server.Kill()
-	// The call begins before anybody knows that the group is gone, and ends after it
-	// was made again: what it has is the last that there is of these messages.
-	settled := make(chan error, 1)
-	go func() { settled <- r.Settle(t.Context(), a.Ack(), b.DeadLetter(errors.New("bad")), c.Retry(0, nil)) }()
-	f.eventually("the outage is noticed", func() bool { return f.log.count("reading failed") == 1 })
-	f.check(f.server.Restart(t.Context()))
-	f.check(<-settled)
-	if d := f.receive(r); d.Message.UUID != "3" || d.Attempt != 2 {
-		t.Errorf("received %s, attempt %d", d.Message.UUID, d.Attempt)
-	}
-	if n := len(f.entries(transport.DeadLetterTopic("t"))); n != 1 {
-		t.Errorf("%d dead letters", n)
+	for name, settings := range map[string][]string{
+		"with its data": nil,
+		// The call begins before anybody knows that the group is gone, and ends after
+		// it was made again: what it has is the last that there is of the messages.
+		"without its data": {"--appendonly", "no"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t, settings...)
+			r := f.receiver(redis.SubscriberConfig{Lease: time.Hour})
+			f.publish("1", "2", "3")
+			a, b, c := f.receive(r), f.receive(r), f.receive(r)
+			f.server.Kill()
+			settled := make(chan error, 1)
+			go func() { settled <- r.Settle(t.Context(), a.Ack(), b.DeadLetter(errors.New("bad")), c.Retry(0, nil)) }()
+			f.eventually("the outage is noticed", func() bool { return f.log.count("reading failed") == 1 })
+			f.check(f.server.Restart(t.Context()))
+			f.check(<-settled)
+			if d := f.receive(r); d.Message.UUID != "3" || d.Attempt != 2 {
+				t.Errorf("received %s, attempt %d", d.Message.UUID, d.Attempt)
+			}
+			if n := len(f.entries(transport.DeadLetterTopic("t"))); n != 1 {
+				t.Errorf("%d dead letters", n)
+			}
+		})
 	}
 }
 
