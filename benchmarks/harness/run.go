@@ -128,7 +128,16 @@ func (r Run) stages(ctx context.Context, sc Scenario) (stages []*stage, results 
 		return nil, results, err
 	}
 	// The last stage to close takes the server with it.
-	shared := &sharedServer{Server: server, users: len(stages)}
+	shared := &sharedServer{Server: server, users: len(stages), unpin: func() error { return nil }}
+	if sc.Pinned {
+		pid, err := server.number(ctx, "server", "process_id")
+		if err == nil {
+			shared.unpin, err = pin(int(pid))
+		}
+		if err != nil {
+			return nil, results, errors.Join(fmt.Errorf("scenario %s: a core each: %w", sc.Name, err), server.Close())
+		}
+	}
 	for _, s := range stages {
 		s.server = shared
 	}
@@ -138,6 +147,7 @@ func (r Run) stages(ctx context.Context, sc Scenario) (stages []*stage, results 
 type sharedServer struct {
 	*Server
 	users int
+	unpin func() error
 }
 
 // stage is one contestant in one scenario.
@@ -216,7 +226,7 @@ func (s *stage) close() error {
 	err := s.shut(ended)
 	if s.server != nil {
 		if s.server.users--; s.server.users == 0 {
-			err = errors.Join(err, s.server.Close())
+			err = errors.Join(err, s.server.unpin(), s.server.Close())
 		}
 	}
 	return err

@@ -21,6 +21,10 @@ type Scenario struct {
 	// Split makes so many shorter rounds of each round, for what differs much from
 	// round to round: the median of many is steadier. Zero means one.
 	Split int
+	// Pinned gives this process and the redis-server a core each, where the system
+	// can do that: for a single caller, which takes turns with the server. Elsewhere
+	// both use all cores.
+	Pinned bool
 	// Cold leaves out the round that warms up: for what takes long, or does not
 	// depend on it.
 	Cold bool
