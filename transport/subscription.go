@@ -97,8 +97,11 @@ func (s *subscription) deliver(ctx context.Context) {
 
 // hand passes one delivery on and sees to its settlement in the background.
 func (s *subscription) hand(ctx context.Context, d *Delivery) bool {
-	msg := d.Message
-	lost := msg.Context() // Once msg is passed on, its context is its receiver's to replace.
+	// A message of its own: that of a delivery need not have the channels that tell
+	// of its ack, and its context stays what it is.
+	msg := message.NewMessage(d.Message.UUID, d.Message.Payload)
+	msg.Metadata = d.Message.Metadata
+	lost := d.Message.Context()
 	msgCtx, cancel := context.WithCancelCause(ctx)
 	stop := context.AfterFunc(lost, func() { cancel(context.Cause(lost)) })
 	msg.SetContext(msgCtx)

@@ -70,6 +70,8 @@ type Capabilities struct {
 
 // Delivery is one message on its way to a handler.
 type Delivery struct {
+	// Message is what was published. It is settled by Settle alone: its methods Ack
+	// and Nack tell nobody, and its channels Acked and Nacked may be nil.
 	Message *message.Message
 	Topic   string    // as it was passed to Receiver
 	ID      string    // the transport's own id of the entry

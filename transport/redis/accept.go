@@ -1,7 +1,6 @@
 package redis
 
 import (
-	"context"
 	"strconv"
 	"strings"
 	"time"
@@ -26,17 +25,15 @@ func (r *receiver) accept(s *stream, raw []rawEntry, deliveries map[string]int64
 		e.reads = max(deliveries[e.id], 1)
 		e.Attempt += int(e.reads - 1)
 		n := len(e.fields.payload)
-		msg, err := decode(e.fields, payloads[:n:n])
+		err := decode(&e.message, e.fields, payloads[:n:n])
 		payloads = payloads[n:]
 		if err != nil {
 			r.bury(e, &raw[i], err)
 			continue
 		}
-		// Not a child of the receiver's: Close ends those that are left.
-		ctx, cancel := context.WithCancelCause(context.Background())
-		msg.SetContext(ctx)
-		e.Message, e.cancel = msg, cancel
-		bytes += len(msg.Payload)
+		e.message.SetContext(&e.context)
+		e.Message = &e.message
+		bytes += n
 		good = page[:len(good)+1]
 	}
 	if len(good) == 0 {

@@ -52,7 +52,11 @@ func encode(uuid string, metadata message.Metadata, payload message.Payload) []a
 func Decode(values map[string]any) (*message.Message, error) {
 	text := func(field string) string { s, _ := values[field].(string); return s }
 	_, ok := values[fieldUUID].(string)
-	return decode(fields{uuid: text(fieldUUID), metadata: text(fieldMetadata), hasUUID: ok}, []byte(text(fieldPayload)))
+	msg := message.NewMessage("", nil)
+	if err := decode(msg, fields{uuid: text(fieldUUID), metadata: text(fieldMetadata), hasUUID: ok}, []byte(text(fieldPayload))); err != nil {
+		return nil, err
+	}
+	return msg, nil
 }
 
 // fields are the values of an entry that mean something to us.
@@ -80,17 +84,19 @@ func (f *fields) set(name, value string) {
 	}
 }
 
-// decode makes the message. The payload is the handler's to change, and so not
-// a part of the string that the fields are parts of.
-func decode(f fields, payload []byte) (*message.Message, error) {
+// decode sets what a message consists of. The payload is the handler's to change,
+// and so not a part of the string that the fields are parts of.
+func decode(msg *message.Message, f fields, payload []byte) (err error) {
 	if !f.hasUUID {
-		return nil, fmt.Errorf("not a message: the entry has no field %s", fieldUUID)
+		return fmt.Errorf("not a message: the entry has no field %s", fieldUUID)
 	}
-	msg := message.NewMessage(f.uuid, payload)
-	if f.metadata != "" {
-		if err := readMetadata(f.metadata, msg.Metadata); err != nil {
-			return nil, fmt.Errorf("not a message: its metadata is %w", err)
-		}
+	msg.UUID, msg.Payload = f.uuid, payload
+	if f.metadata == "" {
+		msg.Metadata = message.Metadata{}
+		return nil
 	}
-	return msg, nil
+	if msg.Metadata, err = readMetadata(f.metadata); err != nil {
+		return fmt.Errorf("not a message: its metadata is %w", err)
+	}
+	return nil
 }

@@ -1,21 +1,22 @@
 package redis
 
 import (
-	"context"
 	"time"
 
+	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/logistically/events/transport"
 )
 
 // entry is a delivery and what the receiver knows of it.
 type entry struct {
 	transport.Delivery
+	message  message.Message
+	context  deliveryContext // the message's
 	receiver *receiver
 	stream   *stream
 	id       string // in stream
 	fields   fields // as they were read
-	cancel   context.CancelCauseFunc
-	reads    int64 // how often the server had delivered it when it became ours
+	reads    int64  // how often the server had delivered it when it became ours
 
 	// Guarded by the receiver's lock.
 	state      state
@@ -78,6 +79,11 @@ func (l *list) renewed(e *entry, at time.Time) {
 func (r *receiver) take(e *entry, to state) (was state, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	return r.takeLocked(e, to)
+}
+
+// takeLocked is take for callers that hold the lock.
+func (r *receiver) takeLocked(e *entry, to state) (was state, ok bool) {
 	was = e.state
 	switch {
 	case was == ready, was == given:
@@ -101,7 +107,7 @@ func (r *receiver) orphan(e *entry) bool {
 // lose ends the context of a delivery that is somebody else's by now.
 func (r *receiver) lose(e *entry) {
 	if _, ok := r.take(e, done); ok {
-		e.cancel(transport.ErrLeaseLost)
+		e.context.end(lostContext)
 		r.incidents.leases.Add(1)
 		r.cfg.Logger.Warn("redis: lease lost", "topic", e.Topic, "id", e.ID, "event", e.Message.UUID)
 	}

@@ -56,23 +56,24 @@ func metadataSize(md message.Metadata) int {
 	return size
 }
 
-// readMetadata reads the encoding in s into md. The strings are parts of s.
-func readMetadata(s string, md message.Metadata) error {
+// readMetadata reads the encoding in s, of which the strings are parts.
+func readMetadata(s string) (message.Metadata, error) {
 	n, s, err := mapHeader(s)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	md := make(message.Metadata, n)
 	for range n {
 		var key, value string
 		if key, s, err = readString(s); err != nil {
-			return err
+			return nil, err
 		}
 		if value, s, err = readString(s); err != nil {
-			return err
+			return nil, err
 		}
 		md[key] = value
 	}
-	return nil
+	return md, nil
 }
 
 func mapHeader(s string) (n int, rest string, err error) {

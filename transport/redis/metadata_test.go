@@ -49,8 +49,8 @@ func TestMetadataOfMsgpackIsReadByUs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := message.Metadata{}
-		if err := readMetadata(string(packed), got); err != nil || !maps.Equal(got, md) {
+		got, err := readMetadata(string(packed))
+		if err != nil || !maps.Equal(got, md) {
 			t.Errorf("%d entries: read as %d, %v", len(md), len(got), err)
 		}
 	}
@@ -58,11 +58,11 @@ func TestMetadataOfMsgpackIsReadByUs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := message.Metadata{}
-	if err := readMetadata(string(packed), got); err != nil || !maps.Equal(got, message.Metadata{"bytes": "\x00\xff", "none": ""}) {
+	got, err := readMetadata(string(packed))
+	if err != nil || !maps.Equal(got, message.Metadata{"bytes": "\x00\xff", "none": ""}) {
 		t.Errorf("bytes: %v, %v", got, err)
 	}
-	if err := readMetadata("\xc0", message.Metadata{}); err != nil {
+	if _, err := readMetadata("\xc0"); err != nil {
 		t.Errorf("nil: %v", err)
 	}
 }
@@ -75,7 +75,7 @@ var garbage = []string{
 func TestMetadataThatIsGarbageIsRefusedAndCostsNoMemory(t *testing.T) {
 	for _, s := range garbage {
 		cost := allocated(func() {
-			if err := readMetadata(s, message.Metadata{}); !errors.Is(err, errMetadata) {
+			if _, err := readMetadata(s); !errors.Is(err, errMetadata) {
 				t.Errorf("%q: %v", s, err)
 			}
 		})
@@ -104,9 +104,9 @@ func FuzzMetadata(f *testing.F) {
 	}
 	f.Add([]byte("\x82\xa1a\xc4\x01b\xa1a\xc0 and more"))
 	f.Fuzz(func(t *testing.T, packed []byte) {
-		got := message.Metadata{}
+		var got message.Metadata
 		var err error
-		if cost := allocated(func() { err = readMetadata(string(packed), got) }); cost > 1<<20+uint64(100*len(packed)) {
+		if cost := allocated(func() { got, err = readMetadata(string(packed)) }); cost > 1<<20+uint64(100*len(packed)) {
 			t.Errorf("%d bytes of memory for %d", cost, len(packed))
 		}
 		if err != nil {
@@ -116,8 +116,8 @@ func FuzzMetadata(f *testing.F) {
 		if err := msgpack.Unmarshal(packed, &want); err != nil || !maps.Equal(got, want) {
 			t.Errorf("read as %v, elsewhere as %v (%v)", got, want, err)
 		}
-		again := message.Metadata{}
-		if err := readMetadata(string(appendMetadata(nil, got)), again); err != nil || !maps.Equal(got, again) {
+		again, err := readMetadata(string(appendMetadata(nil, got)))
+		if err != nil || !maps.Equal(got, again) {
 			t.Errorf("written and read again: %v (%v), want %v", again, err, got)
 		}
 	})

@@ -59,17 +59,18 @@ func (r *receiver) tasks(outcomes []transport.Outcome) ([]*task, *failures) {
 	doubt := map[*stream]*task{} // those of which the server must see whether they are ours
 	var tasks []*task
 	safe := time.Now().Add(-r.cfg.Lease / 2)
-	for _, o := range outcomes {
+	states := r.takeAll(outcomes)
+	for i, o := range outcomes {
 		e := entryOf(o)
 		if e == nil || e.receiver != r {
 			failed.Unsettled = append(failed.Unsettled, transport.UnsettledOutcome{Outcome: o, Err: cmp.Or(o.Check(), errForeign)})
 			continue
 		}
-		was, ok := r.take(e, settling)
-		if !ok {
+		was := states[i]
+		if was == done {
 			continue // Lost, or settled before.
 		}
-		e.cancel(nil)
+		e.context.end(settledContext)
 		if err := o.Check(); err != nil {
 			failed.add(&task{outcomes: []transport.Outcome{o}}, err)
 			continue
@@ -89,7 +90,7 @@ func (r *receiver) tasks(outcomes []transport.Outcome) ([]*task, *failures) {
 		}
 		t := group[e.stream]
 		if t == nil {
-			t = r.ack(e.stream, plain)
+			t = r.ack(e.stream, plain, len(outcomes)-i)
 			group[e.stream] = t
 			tasks = append(tasks, t)
 		}
@@ -99,14 +100,37 @@ func (r *receiver) tasks(outcomes []transport.Outcome) ([]*task, *failures) {
 	return tasks, failed
 }
 
-// ack returns the command that acks entries of a stream, whose ids are yet to
-// be appended: XACK where they are ours beyond doubt; a script that looks, and
-// deletes what was acked from a retry stream, elsewhere.
-func (r *receiver) ack(s *stream, plain bool) *task {
-	if plain {
-		return &task{keys: []string{s.key}, args: []any{"xack", s.key, s.group}}
+// takeAll takes the entries of all outcomes that are of this receiver, and returns
+// in which states they were; done is that of an entry that cannot be settled.
+func (r *receiver) takeAll(outcomes []transport.Outcome) []state {
+	states := make([]state, len(outcomes))
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i, o := range outcomes {
+		e := entryOf(o)
+		if e == nil || e.receiver != r {
+			continue
+		}
+		was, ok := r.takeLocked(e, settling)
+		if !ok {
+			was = done
+		}
+		states[i] = was
 	}
-	return &task{script: ackScript, keys: []string{s.key}, args: []any{s.group, r.consumer, s.deleteFlag()}}
+	return states
+}
+
+// ack returns the command that acks entries of a stream, whose ids, up to most, are
+// yet to be appended: XACK where they are ours beyond doubt; a script that looks, and
+// deletes what was acked from a retry stream, elsewhere.
+func (r *receiver) ack(s *stream, plain bool, most int) *task {
+	t := &task{keys: []string{s.key}, args: make([]any, 0, 3+most), outcomes: make([]transport.Outcome, 0, most)}
+	if plain {
+		t.args = append(t.args, "xack", s.key, s.group)
+	} else {
+		t.script, t.args = ackScript, append(t.args, s.group, r.consumer, s.deleteFlag())
+	}
+	return t
 }
 
 // move returns the script call of an outcome that stores the message elsewhere.
