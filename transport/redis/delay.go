@@ -13,10 +13,8 @@ const (
 func (r *receiver) promote() {
 	for r.ctx.Err() == nil {
 		wait := promoteIdle
-		for _, s := range r.streams {
-			if s.retry {
-				wait = min(wait, r.promoteStream(s))
-			}
+		for _, topics := range r.slots {
+			wait = min(wait, r.promoteDue(topics))
 		}
 		timer := time.NewTimer(max(wait, promoteBusy))
 		select {
@@ -28,7 +26,28 @@ func (r *receiver) promote() {
 	}
 }
 
-// promoteStream returns the time until the next retry is due.
+// promoteDue moves what is due of topics, and returns the time until there is more.
+func (r *receiver) promoteDue(topics []*stream) time.Duration {
+	states, err := r.survey(topics)
+	if err != nil {
+		if r.ctx.Err() == nil {
+			r.cfg.Logger.Warn("redis: no look at delayed retries", "group", r.cfg.Group, "error", explain(err))
+		}
+		return time.Second
+	}
+	wait := promoteIdle
+	for _, s := range states {
+		switch {
+		case s.due == 0:
+			wait = min(wait, r.promoteStream(s.retries))
+		case s.due > 0:
+			wait = min(wait, s.due)
+		}
+	}
+	return wait
+}
+
+// promoteStream moves what is due of a topic, and returns the time until there is more.
 func (r *receiver) promoteStream(s *stream) time.Duration {
 	for r.ctx.Err() == nil {
 		// moved, milliseconds until the next is due or -1, and how many were no entries

@@ -104,13 +104,29 @@ func (r *receiver) confirm(e *entry, at time.Time) {
 // reclaim takes over deliveries whose lease has run out.
 func (r *receiver) reclaim() {
 	for r.ctx.Err() == nil {
-		for _, s := range r.streams {
-			if err := r.reclaimStream(s); err != nil && r.ctx.Err() == nil && !hasCode(err, "NOGROUP") {
-				r.cfg.Logger.Warn("redis: reclaim failed", "stream", s.key, "error", explain(err, s.key))
-			}
+		for _, topics := range r.slots {
+			r.reclaimTopics(topics)
 		}
 		// Never more than the interval: what crashed consumers held is found within it.
 		r.sleep(r.cfg.ReclaimInterval/2 + rand.N(r.cfg.ReclaimInterval/2))
+	}
+}
+
+// reclaimTopics takes over what there is of topics. One that fails does not keep the
+// others from it.
+func (r *receiver) reclaimTopics(topics []*stream) {
+	failed := func(err error, keys ...string) {
+		if err != nil && r.ctx.Err() == nil && !hasCode(err, "NOGROUP") {
+			r.cfg.Logger.Warn("redis: reclaim failed", "group", r.cfg.Group, "streams", keys, "error", explain(err, keys...))
+		}
+	}
+	states, err := r.survey(topics)
+	failed(err)
+	for _, s := range states {
+		if s.pending {
+			failed(r.reclaimStream(s.topic), s.topic.key)
+			failed(r.reclaimStream(s.retries), s.retries.key)
+		}
 	}
 }
 

@@ -34,7 +34,6 @@ func (s *Subscriber) Receiver(topics ...string) (transport.Receiver, error) {
 		taken:      make(chan struct{}, 1),
 		delayed:    make(chan struct{}, 1),
 	}
-	var readers [][]*stream
 	_, sharded := s.cfg.Client.(interface { // *goredis.ClusterClient and *goredis.Ring
 		ForEachShard(ctx context.Context, fn func(ctx context.Context, client *goredis.Client) error) error
 	})
@@ -44,17 +43,18 @@ func (s *Subscriber) Receiver(topics ...string) (transport.Receiver, error) {
 			return nil, fmt.Errorf("redis: open a receiver: SubscriberConfig.DeadLetterTopic: %w", err)
 		}
 		r.streams = append(r.streams, streams...)
-		if sharded || len(readers) == 0 {
-			readers = append(readers, nil)
+		if sharded || len(r.slots) == 0 {
+			r.slots = append(r.slots, nil)
 		}
-		readers[len(readers)-1] = append(readers[len(readers)-1], streams...)
+		last := len(r.slots) - 1
+		r.slots[last] = append(r.slots[last], streams...)
 	}
 	r.ctx, r.cancel = context.WithCancelCause(context.Background())
 	if _, err := r.createGroups(r.ctx, r.streams); err != nil {
 		r.cancel(err)
 		return nil, fmt.Errorf("redis: open group %q: %w", s.cfg.Group, err)
 	}
-	for _, streams := range readers { // one read may name keys of one slot only
+	for _, streams := range r.slots {
 		shared := &reader{receiver: r, streams: streams}
 		r.running.Go(shared.run)
 		r.running.Go(shared.run)
@@ -79,6 +79,7 @@ type receiver struct {
 	client   goredis.UniversalClient // for commands that block
 	consumer string
 	streams  []*stream
+	slots    [][]*stream // the same, in groups that one command may name: pairs of a topic and its retries
 
 	incidents *incidents // of the subscriber
 

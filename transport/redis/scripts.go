@@ -20,6 +20,8 @@ var (
 	extendSource string
 	//go:embed scripts/leave.lua
 	leaveSource string
+	//go:embed scripts/survey.lua
+	surveySource string
 
 	ackScript     = goredis.NewScript(ackSource)
 	moveScript    = goredis.NewScript(moveSource)
@@ -27,4 +29,5 @@ var (
 	promoteScript = goredis.NewScript(promoteSource)
 	extendScript  = goredis.NewScript(extendSource)
 	leaveScript   = goredis.NewScript(leaveSource)
+	surveyScript  = goredis.NewScript(surveySource)
 )

@@ -104,7 +104,7 @@ func handleSlowly(f *fixture, lease time.Duration) (problem string) {
 // A consumer that has nothing to do, with the defaults of everything.
 func TestP16_AnIdleConsumerSendsAtMostTwoCommandsASecond(t *testing.T) {
 	t.Parallel()
-	for _, topics := range [][]string{{"t"}, {"t", "u"}} {
+	for _, topics := range [][]string{{"t"}, {"t", "u", "v", "w", "x"}} {
 		t.Run(fmt.Sprint(len(topics)), func(t *testing.T) {
 			t.Parallel()
 			f := newFixture(t)
