@@ -19,7 +19,28 @@ import (
 // GoRedis is a bare loop over go-redis, as fast as one can write it: what a
 // library on top can reach at best.
 func GoRedis() harness.Contestant {
-	return rawContestant("go-redis", func(client *redis.Client) (redis.Cmdable, error) { return client, nil })
+	return rawContestant("go-redis", plainClient, bodyOf)
+}
+
+// GoRedisMessages is the same loop, which makes of each entry the message that a
+// handler of this library or of Watermill is given: what is left is the library.
+func GoRedisMessages() harness.Contestant {
+	return rawContestant("go-redis, messages", plainClient, messageOf)
+}
+
+func plainClient(client *redis.Client) (redis.Cmdable, error) { return client, nil }
+
+func bodyOf(values map[string]any) ([]byte, error) {
+	body, _ := values["payload"].(string)
+	return []byte(body), nil
+}
+
+func messageOf(values map[string]any) ([]byte, error) {
+	msg, err := eventsredis.Decode(values)
+	if err != nil {
+		return nil, err
+	}
+	return msg.Payload, nil
 }
 
 // GoRedisAutoPipeline is the same with go-redis's own AutoPipeline for publishing,
@@ -28,10 +49,10 @@ func GoRedisAutoPipeline() harness.Contestant {
 	return rawContestant("go-redis autopipeline", func(client *redis.Client) (redis.Cmdable, error) {
 		// The defaults; full duplex is for slow links, and is slower on the loopback.
 		return client.AutoPipeline()
-	})
+	}, bodyOf)
 }
 
-func rawContestant(name string, face func(*redis.Client) (redis.Cmdable, error)) harness.Contestant {
+func rawContestant(name string, face func(*redis.Client) (redis.Cmdable, error), read func(values map[string]any) ([]byte, error)) harness.Contestant {
 	return harness.Contestant{
 		Name:    name,
 		Kind:    harness.Ceiling,
@@ -52,7 +73,7 @@ func rawContestant(name string, face func(*redis.Client) (redis.Cmdable, error))
 			if err != nil {
 				return nil, errors.Join(fmt.Errorf("make an entry: %w", err), client.Close())
 			}
-			return &rawSystem{env: env, client: client, publish: publish, values: values}, nil
+			return &rawSystem{env: env, client: client, publish: publish, values: values, read: read}, nil
 		},
 	}
 }
@@ -71,6 +92,7 @@ type rawSystem struct {
 	client  *redis.Client
 	publish redis.Cmdable
 	values  []any // of an entry, without its body
+	read    func(values map[string]any) (body []byte, err error)
 }
 
 func (s *rawSystem) Publish(ctx context.Context, bodies [][]byte) error {
@@ -138,7 +160,7 @@ func (s *rawSystem) Consume(ctx context.Context, group string, handle harness.Ha
 	for i := range loops {
 		loop := rawLoop{
 			client: client, topic: s.env.Topic, group: group, consumer: fmt.Sprintf("loop-%d", i),
-			page: max(min(rawPage, rawPageBytes/max(s.env.Load.Body, 1)), 1), turns: turns, handle: handle,
+			page: max(min(rawPage, rawPageBytes/max(s.env.Load.Body, 1)), 1), turns: turns, read: s.read, handle: handle,
 		}
 		go func() {
 			ended <- loop.run(ctx)
@@ -164,6 +186,7 @@ type rawLoop struct {
 	topic, group, consumer string
 	page                   int // entries a read
 	turns                  chan struct{}
+	read                   func(values map[string]any) (body []byte, err error)
 	handle                 harness.Handler
 }
 
@@ -209,8 +232,8 @@ func (l *rawLoop) handlePage(ctx context.Context, page []redis.XMessage, done []
 		if ctx.Err() != nil {
 			break // The rest stays pending.
 		}
-		body, _ := entry.Values["payload"].(string)
-		if l.handle(ctx, []byte(body)) == nil {
+		body, err := l.read(entry.Values)
+		if err == nil && l.handle(ctx, body) == nil {
 			done = append(done, entry.ID)
 		}
 	}

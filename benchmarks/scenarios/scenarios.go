@@ -30,6 +30,7 @@ const (
 	river       = "river sqlite"
 	typescript  = "typescript v2"
 	goRedis     = "go-redis"
+	goMessages  = "go-redis, messages"
 	pipelined   = "go-redis autopipeline"
 	redisBench  = "redis-benchmark"
 )
@@ -72,7 +73,7 @@ func consume() []harness.Scenario {
 	return []harness.Scenario{
 		{
 			Name: "consume", Title: "a handler that does nothing", Measure: "consume", Load: harness.Load{Body: body, Workers: workers}, Quick: true,
-			Contestants: []string{receiver, redis, typed, subscriber, memoryRecv, memory, wmRedis, wmRouter, gochannel, gochannelRt, asynq, river, typescript, goRedis}, Peer: wmRedis, Best: goRedis,
+			Contestants: []string{receiver, redis, typed, subscriber, memoryRecv, memory, wmRedis, wmRouter, gochannel, gochannelRt, asynq, river, typescript, goMessages, goRedis}, Peer: wmRedis, Best: goRedis,
 		}, {
 			Name: "consume-1ms", Title: "handlers that wait for 1 ms, 64 at a time where the contestant can", Measure: "consume",
 			Load:        harness.Load{Body: body, Workers: workers, Work: time.Millisecond},
