@@ -10,6 +10,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/logistically/events"
+	"github.com/logistically/events/internal/jsontext"
 	"github.com/logistically/events/transport/redis"
 )
 
@@ -233,3 +234,6 @@ func TestARecordedEntryThatIsReadIsWrittenAgainAsItWas(t *testing.T) {
 		sameFields(t, v.name, got, v.fields)
 	}
 }
+
+// quote writes a string as JSON.
+func quote(text string) string { return string(jsontext.AppendText(nil, text)) }
