@@ -45,9 +45,8 @@ func (b *batch) items() (items []batchItem, err error) {
 // type without the namespace.
 func (b *batch) read(value []byte) (*envelope, error) {
 	if b.version == 3 {
-		e, err := readEnvelope(value, b.policy)
-		e.fields = append([]string{fieldData, textOf(value)}, b.around...)
-		return &e, err
+		e := &envelope{fields: append([]string{fieldData, textOf(value)}, b.around...)}
+		return e, e.read(value, b.policy)
 	}
 	var kind, inner []byte
 	if !jsontext.Members(value, func(name string, member []byte) {
@@ -63,8 +62,8 @@ func (b *batch) read(value []byte) (*envelope, error) {
 	if inner == nil {
 		return nil, fmt.Errorf("%w: the event has no envelope", ErrEnvelopeHeader)
 	}
-	e, err := readEnvelope(inner, b.policy)
-	if err != nil {
+	e := &envelope{}
+	if err := e.read(inner, b.policy); err != nil {
 		return nil, err
 	}
 	if kind == nil {
@@ -74,5 +73,5 @@ func (b *batch) read(value []byte) (*envelope, error) {
 	// As its publisher would have written it alone.
 	data := `{"pattern":` + textOf(kind) + `,"data":` + textOf(inner) + `}`
 	e.fields = append([]string{fieldData, data}, b.around...)
-	return &e, nil
+	return e, nil
 }
