@@ -28,9 +28,10 @@ test-valkey: ## run the tests of the Redis transport on Valkey, where it can be 
 		echo 'valkey: not run, not installed'; \
 	fi
 
-fuzz: ## run each fuzz target of the Redis transport: FUZZTIME=1m
-	cd transport/redis && for target in $$(grep -ho '^func Fuzz[A-Za-z]*' *_test.go | cut -c6-); do \
-		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(or $(FUZZTIME),1m) . || exit 1; done
+fuzz: ## run each fuzz target of the Redis transport and of JSON as text: FUZZTIME=1m
+	for dir in transport/redis internal/jsontext; do \
+		for target in $$(grep -ho '^func Fuzz[A-Za-z]*' $$dir/*_test.go | cut -c6-); do \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(or $(FUZZTIME),1m) ./$$dir || exit 1; done; done
 
 lint: $(STATICCHECK) ## gofmt, go vet, staticcheck
 	@files=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$files" || { echo "not formatted: $$files (run make fmt)"; exit 1; }

@@ -3,6 +3,8 @@ package events
 import (
 	"bytes"
 	"encoding/json"
+
+	"github.com/logistically/events/internal/jsontext"
 )
 
 // Codec turns an event's body into bytes and back. Implementations must be
@@ -40,7 +42,7 @@ func (jsonCodec) Unmarshal(data []byte, body any) error {
 }
 
 func rawJSON(raw []byte) ([]byte, error) {
-	if !isJSON(raw) {
+	if !jsontext.Valid(raw) {
 		var v any // Unmarshal says where the fault is.
 		if err := json.Unmarshal(raw, &v); err != nil {
 			return nil, err

@@ -15,9 +15,9 @@ const module = "github.com/logistically/events"
 // mayImport is the direction of imports: for each package of the library, the
 // packages of this module that its shipped code may import.
 var mayImport = map[string][]string{
-	"":                        {"internal/nilcheck"},
+	"":                        {"internal/jsontext", "internal/nilcheck"},
 	"transport":               {"", "internal/nilcheck"},
-	"transport/redis":         {"", "transport", "internal/nilcheck"},
+	"transport/redis":         {"", "transport", "internal/jsontext", "internal/nilcheck"},
 	"transport/memory":        {"", "transport"},
 	"transport/console":       {"", "transport"},
 	"transport/transporttest": {"", "transport"},
@@ -27,6 +27,7 @@ var mayImport = map[string][]string{
 	"router":                  {"", "internal/nilcheck", "transport"},
 	"middleware":              {"", "internal/nilcheck", "transport"},
 	"eventstest":              {"", "router", "transport", "transport/memory"},
+	"internal/jsontext":       {},
 	"internal/measure":        {},
 	"internal/nilcheck":       {},
 	"internal/redisserver":    {},

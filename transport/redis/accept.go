@@ -14,6 +14,7 @@ func (r *receiver) accept(s *stream, raw []rawEntry, deliveries map[string]int64
 	page := make([]entry, len(raw)) // one allocation for all
 	good := page[:0]
 	bytes := 0
+	openEnvelopes(raw, r.cfg.Envelopes)
 	payloads := copyPayloads(raw)
 	for i := range raw {
 		e := &page[len(good)]

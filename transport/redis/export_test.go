@@ -2,7 +2,9 @@ package redis
 
 import (
 	"errors"
+	"time"
 
+	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/logistically/events/transport"
 )
 
@@ -35,4 +37,14 @@ func Renew(tr transport.Receiver) {
 			r.extend(s, held)
 		}
 	}
+}
+
+// EncodeAt is EnvelopeFormat.Encode at another time.
+func EncodeAt(f EnvelopeFormat, topic string, msg *message.Message, now time.Time) ([]any, error) {
+	return f.encode(topic, msg, now)
+}
+
+// EncodeBatchAt is EnvelopeFormat.EncodeBatch at another time, with another id.
+func EncodeBatchAt(f EnvelopeFormat, topic string, msgs []*message.Message, id string, now time.Time) ([]any, error) {
+	return f.encodeBatch(topic, msgs, id, now)
 }

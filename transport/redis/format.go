@@ -48,12 +48,20 @@ func encode(uuid string, metadata message.Metadata, payload message.Payload) []a
 	return []any{fieldUUID, uuid, fieldMetadata, packed, fieldPayload, []byte(payload)}
 }
 
-// Decode reads the message of a stream entry, such as a dead letter.
+// Decode reads the message of a stream entry in any format, such as a dead letter. The
+// error wraps one of ErrUnknownFormat and its neighbours.
 func Decode(values map[string]any) (*message.Message, error) {
 	text := func(field string) string { s, _ := values[field].(string); return s }
 	_, ok := values[fieldUUID].(string)
+	f := fields{uuid: text(fieldUUID), metadata: text(fieldMetadata), payload: text(fieldPayload), hasUUID: ok}
+	for _, name := range []string{fieldData, fieldMore} {
+		if value := text(name); value != "" {
+			f.set(name, value)
+		}
+	}
+	f.open(EnvelopePolicy{})
 	msg := message.NewMessage("", nil)
-	if err := decode(msg, fields{uuid: text(fieldUUID), metadata: text(fieldMetadata), hasUUID: ok}, []byte(text(fieldPayload))); err != nil {
+	if err := decode(msg, f, []byte(f.payload)); err != nil {
 		return nil, err
 	}
 	return msg, nil
@@ -64,6 +72,7 @@ type fields struct {
 	uuid, metadata, payload string
 	attempt, origin, stored string
 	hasUUID                 bool
+	envelope                *envelope // of an entry that may be one; see open
 }
 
 // set takes one field's value.
@@ -81,6 +90,8 @@ func (f *fields) set(name, value string) {
 		f.origin = value
 	case fieldStored:
 		f.stored = value
+	case fieldData, fieldMore:
+		f.setEnvelope(name, value)
 	}
 }
 
@@ -88,7 +99,10 @@ func (f *fields) set(name, value string) {
 // and so not a part of the string that the fields are parts of.
 func decode(msg *message.Message, f fields, payload []byte) (err error) {
 	if !f.hasUUID {
-		return fmt.Errorf("not a message: the entry has no field %s", fieldUUID)
+		if f.envelope != nil {
+			return f.envelope.decode(msg, payload)
+		}
+		return errUnknown
 	}
 	msg.UUID, msg.Payload = f.uuid, payload
 	if f.metadata == "" {

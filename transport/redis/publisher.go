@@ -3,7 +3,8 @@
 // and reclaim of what crashed consumers held. It works on Redis 6.2 and newer,
 // over any go-redis UniversalClient, which stays the caller's to close.
 //
-// Entries have the format of watermill-redisstream.
+// Entries have the format of watermill-redisstream, or that of the TypeScript library
+// @logistically/events; see [EnvelopeFormat].
 package redis
 
 import (
@@ -23,12 +24,16 @@ import (
 type PublisherConfig struct {
 	// Client is the connection to Redis. Required; never closed here.
 	Client goredis.UniversalClient
+	// Format is how messages are written. Nil means watermill-redisstream's format; an
+	// [EnvelopeFormat] writes for services of the TypeScript library.
+	Format Format
 }
 
 // Publisher appends messages to streams (XADD). A topic is the key of its stream.
 // It is safe for concurrent use.
 type Publisher struct {
 	client goredis.UniversalClient
+	format Format // nil: watermill-redisstream's
 	shared sharer // for single messages
 	closed atomic.Bool
 }
@@ -38,7 +43,15 @@ func NewPublisher(cfg PublisherConfig) (*Publisher, error) {
 	if nilcheck.IsNil(cfg.Client) {
 		return nil, &events.ConfigError{Field: "redis.PublisherConfig.Client", Value: nil, Problem: "is nil", Remedy: "pass a client, such as goredis.NewClient's"}
 	}
-	return &Publisher{client: cfg.Client, shared: sharer{client: cfg.Client}}, nil
+	if cfg.Format != nil {
+		if nilcheck.IsNil(cfg.Format) {
+			return nil, &events.ConfigError{Field: "redis.PublisherConfig.Format", Value: nil, Problem: "is a nil pointer", Remedy: "leave it out, or set it to a redis.EnvelopeFormat"}
+		}
+		if err := cfg.Format.check(); err != nil {
+			return nil, err
+		}
+	}
+	return &Publisher{client: cfg.Client, format: cfg.Format, shared: sharer{client: cfg.Client}}, nil
 }
 
 // Publish implements message.Publisher. Several messages go out in one round
@@ -62,7 +75,7 @@ func (p *Publisher) Publish(topic string, msgs ...*message.Message) error {
 	if len(msgs) != 1 {
 		cmds = make([]*goredis.StringCmd, len(msgs))
 	}
-	failed := commands(topic, msgs, cmds)
+	failed := commands(p.format, topic, msgs, cmds)
 	var execErr error
 	if len(msgs) == 1 && cmds[0] != nil {
 		execErr = p.shared.Process(msgs[0].Context(), cmds[0])
@@ -86,12 +99,18 @@ func (p *Publisher) Publish(topic string, msgs ...*message.Message) error {
 
 // commands makes the XADD of each message, and returns those that cannot be sent,
 // whose commands stay nil.
-func commands(topic string, msgs []*message.Message, cmds []*goredis.StringCmd) (failed []events.FailedMessage) {
-	adding := newAdding(topic, msgs)
+func commands(format Format, topic string, msgs []*message.Message, cmds []*goredis.StringCmd) (failed []events.FailedMessage) {
+	var adding adding
+	if format == nil {
+		adding = newAdding(topic, msgs)
+	}
 	for i, msg := range msgs {
 		err := check(msg)
 		if err == nil && msg.Context().Err() != nil {
 			err = context.Cause(msg.Context())
+		}
+		if err == nil && format != nil {
+			cmds[i], err = format.command(topic, msg)
 		}
 		if err != nil {
 			if msg == nil {
@@ -100,7 +119,9 @@ func commands(topic string, msgs []*message.Message, cmds []*goredis.StringCmd) 
 			failed = append(failed, events.FailedMessage{Topic: topic, Message: msg, Err: err})
 			continue
 		}
-		cmds[i] = adding.command(msg)
+		if format == nil {
+			cmds[i] = adding.command(msg)
+		}
 	}
 	return failed
 }

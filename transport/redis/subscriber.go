@@ -53,6 +53,9 @@ type SubscriberConfig struct {
 	// DeadLetterTopic names the topic of a topic's dead letters. On Redis Cluster
 	// both must be of one hash slot. Nil means transport.DeadLetterTopic.
 	DeadLetterTopic func(topic string) string
+	// Envelopes says what becomes of doubtful entries of the TypeScript library. Zero
+	// takes them.
+	Envelopes EnvelopePolicy
 	// MaxInFlight and NackDelay are those of transport.SubscriberConfig.
 	MaxInFlight int
 	NackDelay   time.Duration

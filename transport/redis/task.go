@@ -149,7 +149,11 @@ func (r *receiver) move(e *entry, o transport.Outcome) (*task, error) {
 	case transport.DeadLetter:
 		t.script = moveScript
 		t.keys = []string{s.key, s.dead}
-		t.args = append(r.whose(e), deadLetter(d.Message, o.Metadata)...)
+		if e.fields.isEnvelope() {
+			t.args = append(r.whose(e), e.fields.envelope.deadLetter(d.Message, o.Metadata)...)
+		} else {
+			t.args = append(r.whose(e), deadLetter(d.Message, o.Metadata)...)
+		}
 	default: // Release: to the group's retry stream, where anyone sees it at once.
 		t.script = moveScript
 		t.keys = []string{s.key, s.retryKey()}
@@ -191,8 +195,9 @@ func deadLetter(msg *message.Message, failure message.Metadata) []any {
 
 // again returns the fields and values of the entry for its next delivery.
 func (e *entry) again(attempt int) []string {
-	return []string{
-		fieldAttempt, strconv.Itoa(attempt), fieldOrigin, e.ID, fieldStored, strconv.FormatInt(e.Stored.UnixMilli(), 10),
-		fieldUUID, e.fields.uuid, fieldMetadata, e.fields.metadata, fieldPayload, e.fields.payload,
+	way := []string{fieldAttempt, strconv.Itoa(attempt), fieldOrigin, e.ID, fieldStored, strconv.FormatInt(e.Stored.UnixMilli(), 10)}
+	if e.fields.isEnvelope() {
+		return append(e.fields.envelope.again(), way...)
 	}
+	return append(way, fieldUUID, e.fields.uuid, fieldMetadata, e.fields.metadata, fieldPayload, e.fields.payload)
 }

@@ -1,14 +1,16 @@
-package events
+// Package jsontext works on JSON as text: it checks it, takes it apart without
+// making values of it, and writes it as JavaScript does.
+package jsontext
 
 import (
 	"encoding/binary"
 	"math/bits"
 )
 
-// isJSON reports whether data is one JSON value, as json.Valid does, in a
+// Valid reports whether data is one JSON value, as json.Valid does, in a
 // fraction of its time: most of a large body is text, and of text only what ends
 // or escapes is looked at, eight bytes at a time.
-func isJSON(data []byte) bool {
+func Valid(data []byte) bool {
 	i, ok := skipValue(data, skipSpace(data, 0), 0)
 	return ok && skipSpace(data, i) == len(data)
 }
