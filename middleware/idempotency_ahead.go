@@ -2,12 +2,12 @@ package middleware
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"strconv"
 	"sync/atomic"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/logistically/events/transport"
 )
 
@@ -27,14 +27,10 @@ type ahead struct {
 // look prepares the claims of a lot. Keys are taken here and not when they are
 // needed, when other handlers may be changing the messages already.
 func (i *idempotency) look(lot *transport.Lot) {
-	id, err := uuid.NewRandom()
-	if err != nil {
-		return // Each makes its own claim, and meets this error.
-	}
 	n := len(lot.Deliveries)
 	a := &ahead{claims: make([]transport.Claim, n), used: make([]atomic.Bool, n), ended: make(chan struct{})}
 	held := make([]transport.Held, n)
-	base := id.String() + "-"
+	base := rand.Text() + "-" // unique for the lot
 	for place, d := range lot.Deliveries {
 		key, err := i.key(d.Message)
 		if err != nil || !d.Concludes(i.Store, key) {

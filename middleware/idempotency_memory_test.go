@@ -103,7 +103,7 @@ func TestMemoryStoreForgetsNoMarkWhileSomethingHasExpired(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, s := t.Context(), memoryStore(t, 4)
 		must(t, s.Done(ctx, claimOf("mark", "a"), nil)) // the oldest
-		wantBegin(t, s, "claim", "a", "started")     // for a minute
+		wantBegin(t, s, "claim", "a", "started")        // for a minute
 		short := transport.Claim{Key: "short claim", Token: "a", Lease: time.Second, Keep: time.Second}
 		_, err := s.Begin(ctx, short)
 		must(t, err)

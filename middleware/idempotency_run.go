@@ -2,6 +2,7 @@ package middleware
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -10,7 +11,6 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
-	"github.com/google/uuid"
 	"github.com/logistically/events"
 	"github.com/logistically/events/transport"
 )
@@ -59,11 +59,7 @@ func (i *idempotency) begin(ctx context.Context, key string, msg *message.Messag
 		}
 	}
 	if c.Claim == nil {
-		token, err := uuid.NewRandom()
-		if err != nil {
-			return nil, result, fmt.Errorf("middleware: idempotency: make a token: %w", err)
-		}
-		c.own = i.claim(key, token.String(), msg, d)
+		c.own = i.claim(key, rand.Text(), msg, d)
 		c.Claim = &c.own
 	}
 	results, err := beginAll(ctx, i.Store, *c.Claim)

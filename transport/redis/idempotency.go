@@ -73,7 +73,10 @@ func (s *IdempotencyStore) Begin(ctx context.Context, claims ...transport.Claim)
 	results := make([]transport.ClaimResult, 0, len(claims))
 	var calls []*scriptCall
 	for rest := claims; len(rest) > 0; {
-		n := min(most, len(rest))
+		n := 1
+		for n < min(most, len(rest)) && rest[n].Lease == rest[0].Lease {
+			n++
+		}
 		calls = append(calls, s.begin(rest[:n]))
 		rest = rest[n:]
 	}
@@ -96,11 +99,12 @@ func (s *IdempotencyStore) Begin(ctx context.Context, claims ...transport.Claim)
 // mostClaims is how many claims one command makes, while the server does nothing else.
 const mostClaims = 128
 
+// begin makes the call for claims of one lease.
 func (s *IdempotencyStore) begin(claims []transport.Claim) *scriptCall {
-	call := &scriptCall{script: beginScript, keys: s.keys(claims), args: make([]any, 0, 5*len(claims))}
+	call := &scriptCall{script: beginScript, keys: s.keys(claims), args: make([]any, 1, 1+len(claims))}
+	call.args[0] = ms(claims[0].Lease)
 	for i := range claims {
-		c := &claims[i]
-		call.args = append(call.args, claimValue(c), c.Fingerprint, c.Holder, c.Attempt, ms(c.Lease))
+		call.args = append(call.args, claimValue(&claims[i]))
 	}
 	return call
 }

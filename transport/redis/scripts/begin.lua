@@ -1,24 +1,28 @@
 -- Makes claims, each by itself. A key holds "c", fingerprint, token, attempt and holder of a claim, or "d", fingerprint,
 -- token and what was produced of a mark, parted by spaces.
--- KEYS: keys. ARGV, for each: the claim, its fingerprint, holder, attempt, lease in ms.
+-- KEYS: keys. ARGV: lease in ms, the claim of each key.
 -- Returns for each: "s" started, "b" busy, "m" another payload, or "d" and what was produced.
+local function parts(value) return string.match(value, '^([cd])(%S*) (%S+) (.*)$') end
+
+-- What is said to a claim where there is another value.
+local function answer(key, value, claim)
+  local sort, print, _, rest = parts(value)
+  if not sort then return redis.error_reply('WRONGTYPE key ' .. key .. ' holds something else than a claim or a mark') end
+  local _, ours, _, whose = parts(claim)
+  if print ~= ours and print ~= '' and ours ~= '' then return 'm' end
+  if sort == 'd' then return 'd' .. rest end
+  local n, holder = string.match(rest, '^(%d+) (.*)$')
+  local attempt, by = string.match(whose, '^(%d+) (.*)$')
+  if by == '' or by ~= holder or tonumber(n) > tonumber(attempt) then return 'b' end
+  return 's'
+end
+
 local answers = {}
 for i, key in ipairs(KEYS) do
-  local a = (i - 1) * 5
-  local claim, print, holder, attempt = ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], tonumber(ARGV[a + 4])
-  local v = redis.call('GET', key)
-  local answer = 's'
-  if v and v ~= claim then
-    local sort, other, _, rest = string.match(v, '^([cd])(%S*) (%S+) (.*)$')
-    if not sort then return redis.error_reply('WRONGTYPE key ' .. key .. ' holds something else than a claim or a mark') end
-    if other ~= print and other ~= '' and print ~= '' then answer = 'm'
-    elseif sort == 'd' then answer = 'd' .. rest
-    else
-      local n, by = string.match(rest, '^(%d+) (.*)$')
-      if holder == '' or by ~= holder or tonumber(n) > attempt then answer = 'b' end
-    end
-  end
-  if answer == 's' then redis.call('SET', key, claim, 'PX', ARGV[a + 5]) end
-  answers[i] = answer
+  local claim, value, a = ARGV[i + 1], redis.call('GET', key), 's'
+  if value and value ~= claim then a = answer(key, value, claim) end
+  if type(a) == 'table' then return a end
+  if a == 's' then redis.call('SET', key, claim, 'PX', ARGV[1]) end
+  answers[i] = a
 end
 return answers
