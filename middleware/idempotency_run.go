@@ -12,6 +12,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/logistically/events"
+	"github.com/logistically/events/internal/packed"
 	"github.com/logistically/events/transport"
 )
 
@@ -35,7 +36,11 @@ func (i *idempotency) handle(msg *message.Message, next message.HandlerFunc) ([]
 		return i.run(c, msg, next)
 	case transport.ClaimMarked:
 		c.forget()
-		return unpackProduced(result.Produced)
+		produced, err := packed.Unpack(result.Produced)
+		if err != nil {
+			return nil, fmt.Errorf("middleware: idempotency: what was kept with the mark of %q: %w", key, err)
+		}
+		return produced, nil
 	case transport.ClaimMismatch:
 		c.forget()
 		return nil, events.Permanent(fmt.Errorf("%w: %q", ErrPayloadMismatch, key))
@@ -111,20 +116,20 @@ func (i *idempotency) conclude(c *claim, msg *message.Message, produced []*messa
 		c.doneBySettling()
 		return produced, nil
 	}
-	packed, err := packProduced(produced)
+	kept, err := packed.Pack(produced)
 	if err != nil {
-		return nil, c.abort(err)
+		return nil, c.abort(fmt.Errorf("middleware: idempotency: keep what the handler returned: %w", err))
 	}
-	if len(packed) > i.MaxProduced {
+	if len(kept) > i.MaxProduced {
 		i.Logger.WarnContext(c.ctx, "a handler returned more than is kept with the mark of an event: they are published, but not again for a duplicate",
-			"scope", i.Scope, "type", msg.Metadata[events.MetadataType], "event", msg.UUID, "bytes", len(packed), "MaxProduced", i.MaxProduced)
+			"scope", i.Scope, "type", msg.Metadata[events.MetadataType], "event", msg.UUID, "bytes", len(kept), "MaxProduced", i.MaxProduced)
 		if c.holds != nil {
 			c.doneBySettling()
 			return produced, nil
 		}
 		return produced, c.abort(nil)
 	}
-	switch err := c.done(packed); {
+	switch err := c.done(kept); {
 	case err == nil:
 		return produced, nil
 	case errors.Is(err, transport.ErrClaimDone):
