@@ -25,11 +25,15 @@ var mayImport = map[string][]string{
 	"cloudevents":             {"", "internal/nilcheck"},
 	"batching":                {"", "internal/nilcheck", "transport"},
 	"router":                  {"", "internal/nilcheck", "transport"},
-	"middleware":              {"", "internal/nilcheck", "transport"},
+	"middleware":              {"", "internal/nilcheck", "internal/packed", "transport"},
+	"middleware/sqlonce":      {"", "internal/packed", "internal/sqldialect"},
+	"outbox":                  {"", "internal/nilcheck", "internal/sqldialect", "transport"},
 	"eventstest":              {"", "router", "transport", "transport/memory"},
 	"internal/jsontext":       {},
 	"internal/measure":        {},
 	"internal/nilcheck":       {},
+	"internal/packed":         {},
+	"internal/sqldialect":     {""},
 	"internal/redisserver":    {},
 	"internal/webhooks":       {},
 }
@@ -48,6 +52,8 @@ var mayLink = map[string][]string{
 	"router":            {"github.com/ThreeDotsLabs/watermill/message"},
 	"middleware": {"github.com/ThreeDotsLabs/watermill/message", "github.com/cenkalti/backoff/v4", "github.com/google/uuid",
 		"go.opentelemetry.io/otel"},
+	"middleware/sqlonce": {"github.com/ThreeDotsLabs/watermill/message"},
+	"outbox":             {"github.com/ThreeDotsLabs/watermill/message"},
 	"eventstest": {"github.com/ThreeDotsLabs/watermill/message", "github.com/google/go-cmp/cmp"},
 }
 

@@ -65,7 +65,7 @@ func around(chain []message.HandlerMiddleware) measure.Operation {
 	}
 	msg := message.NewMessage(ids[0], []byte(`{"n":1}`))
 	h := events.Header{
-		ID: ids[0], Type: "order.placed", Origin: "order-service", Version: events.DefaultVersion, CorrelationID: ids[0],
+		ID: ids[0], Type: "order.placed", Origin: "order-service", Version: events.DefaultVersion, CorrelationID: ids[0], Hash: events.Hash([]byte(`{"n":1}`)),
 		TraceParent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
 	}
 	events.SetHeader(msg, h)

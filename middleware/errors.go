@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/logistically/events"
+	"github.com/logistically/events/transport"
 )
 
 var (
@@ -19,9 +20,14 @@ var (
 	// being handled at this moment.
 	ErrStoreFull = errors.New("middleware: idempotency: the store is full of claims: raise MemoryIdempotencyConfig.MaxKeys over the number of handlers that run at a time")
 
+	// ErrPayloadMismatch says that an event has the key of another one: the
+	// store knows the key with another payload. See [Idempotency].
+	ErrPayloadMismatch = errors.New("middleware: idempotency: another payload was handled under this key: give each event an id of its own, or mend IdempotencyConfig.Key")
+
 	// ErrClaimLost says that the handler took longer than its claim lasted and
-	// another consumer has claimed the event since. See [IdempotencyStore].
-	ErrClaimLost = errors.New("middleware: idempotency: another consumer holds the claim: raise IdempotencyConfig.Lease over the handler's deadline")
+	// another consumer has claimed the event since: raise IdempotencyConfig.Lease
+	// over the handler's deadline. It is transport.ErrClaimLost.
+	ErrClaimLost = transport.ErrClaimLost
 
 	// ErrTooManyDeliveries is why [PoisonQueue] gives up a message that keeps
 	// coming back without having failed for good.

@@ -1,26 +1,21 @@
 package middleware
 
 import (
-	"context"
-	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
-	"github.com/google/uuid"
 	"github.com/logistically/events"
 	"github.com/logistically/events/internal/nilcheck"
-	"github.com/logistically/events/transport"
 )
 
 // Defaults of [IdempotencyConfig].
 const (
-	DefaultLease     = 5 * time.Minute
-	DefaultKeep      = 24 * time.Hour
-	DefaultBusyDelay = time.Second
+	DefaultLease       = 5 * time.Minute
+	DefaultKeep        = 24 * time.Hour
+	DefaultBusyDelay   = time.Second
+	DefaultMaxProduced = 1 << 20
 )
 
 // IdempotencyConfig configures [Idempotency].
@@ -48,7 +43,14 @@ type IdempotencyConfig struct {
 	// for the claim of a dead consumer does not use up a message's deliveries.
 	// Zero means DefaultBusyDelay, 1 s.
 	BusyDelay time.Duration
-	// Logger gets a warning when a handler returns messages. Nil means slog.Default().
+	// MaxProduced is how many bytes the messages that a handler returns may have
+	// when they are kept with the mark, packed. Those of more are published all the
+	// same, and the event is marked after that, by its ack; where the ack cannot, it
+	// is not marked, and a duplicate runs the handler again. That is logged. Zero
+	// means DefaultMaxProduced, 1 MiB. No limit applies to what is published by
+	// the ack itself.
+	MaxProduced int
+	// Logger gets a warning when MaxProduced is passed. Nil means slog.Default().
 	Logger *slog.Logger
 }
 
@@ -58,22 +60,44 @@ type IdempotencyConfig struct {
 //
 // An event is marked as done only after its handler has succeeded. When the
 // handler fails or panics its claim is dropped, so the handler runs again at
-// redelivery. An event that another consumer is at, or whose consumer died
-// within Lease, comes back later by events.RetryAfter and [ErrInProgress].
+// redelivery. An event that another consumer is at comes back later by
+// events.RetryAfter and [ErrInProgress]. So does, for Lease, one whose consumer
+// died; but where the transport names its deliveries (transport.Committer), the
+// next delivery of the same message takes the claim over at once.
+//
+// Messages that the handler returns are kept with the mark. A duplicate returns
+// them again, under their ids, for the process may have died before they were
+// published. Over MaxProduced they are not kept: see there.
+//
+// An event whose key is known with another payload fails permanently with
+// [ErrPayloadMismatch]. Payloads are compared by the header's hash, or their own.
+//
+// # In one step
+//
+// Under package router, with a transport whose receiver can settle and conclude a
+// claim in one atomic step because Store is of the same server (transport/redis:
+// the same client; transport/memory: a store of this process), the mark is set
+// by the ack, and costs no round trip. If the handler is registered with a publisher
+// of that server itself, with nothing around it, what the handler returns is
+// published in that step as well: mark, produced messages and ack happen
+// together or not at all, whenever the process dies, and a duplicate publishes
+// nothing. Claims are made for all deliveries at once that were received together.
+// On Redis Cluster all keys of one step must have the same hash tag; where they
+// have not, or Store is another server, each is a step of its own, in the order
+// claim, handler, mark with produced messages, publish, ack.
+//
+// # When it can run again
 //
 // The handler may run again after it succeeded: if the process dies before the
 // mark is set, if Store fails to set it (that error is returned, and the message
-// retried), or if the handler takes longer than Lease. A handler that returns
-// events.Discard is not marked: a duplicate is discarded by the handler again.
-//
-// Messages that a handler returns are published by the router afterwards, and
-// would be lost if that failed once the event is marked. So a handler that
-// returns any is not marked: no two consumers run it at a time, but a duplicate
-// runs it again. Publish inside the handler instead; the first such event is logged.
+// retried), or if the handler takes longer than Lease. What is published by the ack
+// happens once even then; for what a handler writes to SQL see package sqlonce. A
+// handler that returns events.Discard is not marked: a duplicate is discarded by
+// the handler again.
 //
 // A message without a key fails permanently with [ErrNoKey]; an error of Store
 // in claiming, or a panic of Key, is returned without running the handler. A
-// panic of Store is an error of Store.
+// panic of Store is an error of Store. Leases are measured by the store's clock.
 //
 // Put it next to the handler, inside Retry. In Watermill's router BusyDelay is
 // not kept except by Retry: the message is nacked and comes back when its
@@ -93,6 +117,9 @@ func Idempotency(cfg IdempotencyConfig) (message.HandlerMiddleware, error) {
 	}
 	if cfg.BusyDelay == 0 {
 		cfg.BusyDelay = DefaultBusyDelay
+	}
+	if cfg.MaxProduced == 0 {
+		cfg.MaxProduced = DefaultMaxProduced
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
@@ -119,6 +146,8 @@ func (c *IdempotencyConfig) check() error {
 		return configError("IdempotencyConfig.Keep", c.Keep, "is negative", "set it to a duration, or to 0 for 24 h")
 	case c.BusyDelay < 0:
 		return configError("IdempotencyConfig.BusyDelay", c.BusyDelay, "is negative", "set it to a duration, or to 0 for 1 s")
+	case c.MaxProduced < 0:
+		return configError("IdempotencyConfig.MaxProduced", c.MaxProduced, "is negative", "set it to a number of bytes, or to 0 for 1 MiB")
 	}
 	return nil
 }
@@ -134,88 +163,4 @@ func KeyByHash(msg *message.Message) string {
 		hash = events.Hash(msg.Payload)
 	}
 	return msg.Metadata[events.MetadataType] + ":" + hash
-}
-
-type idempotency struct {
-	IdempotencyConfig
-	prefix string
-	warn   sync.Once
-}
-
-func (i *idempotency) handle(msg *message.Message, next message.HandlerFunc) ([]*message.Message, error) {
-	key, err := i.key(msg)
-	if err != nil {
-		return nil, err
-	}
-	token, err := uuid.NewRandom()
-	if err != nil {
-		return nil, fmt.Errorf("middleware: idempotency: make a token: %w", err)
-	}
-	ctx := msg.Context()
-	c := &claim{store: i.Store, ctx: ctx, key: key, token: token.String()}
-	started, done, err := c.begin(i.Lease)
-	switch {
-	case err != nil:
-		// It may be held all the same; then the next attempt would wait for it.
-		return nil, c.abort(fmt.Errorf("middleware: idempotency: claim %q: %w", key, opaque(err)))
-	case done:
-		return nil, nil
-	case !started:
-		return nil, events.RetryAfter(i.busyDelay(ctx), fmt.Errorf("%w: %q", ErrInProgress, key))
-	}
-	return i.run(c, msg, next)
-}
-
-// run runs the handler under a claim, and concludes the claim however it ends.
-func (i *idempotency) run(c *claim, msg *message.Message, next message.HandlerFunc) (produced []*message.Message, err error) {
-	concluded := false
-	defer func() {
-		// A panic, or runtime.Goexit, goes on as it is: whoever recovers it
-		// wants the stack. The claim expires if it cannot be dropped.
-		if !concluded {
-			_ = c.abort(nil)
-		}
-	}()
-	produced, err = next(msg)
-	if err == nil && len(produced) == 0 {
-		err = c.done(i.Keep)
-		concluded = true
-		return nil, err
-	}
-	if err == nil {
-		i.warn.Do(func() {
-			i.Logger.WarnContext(c.ctx, "a handler returned messages: its events are not marked as done, and duplicates of them run it again: publish inside the handler instead",
-				"scope", i.Scope, "type", msg.Metadata[events.MetadataType], "event", msg.UUID)
-		})
-	}
-	err = c.abort(err)
-	concluded = true
-	if err != nil {
-		return nil, err
-	}
-	return produced, nil
-}
-
-func (i *idempotency) key(msg *message.Message) (key string, err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = fmt.Errorf("middleware: idempotency: Key: %w", &events.PanicError{Value: v, Stack: debug.Stack()})
-		}
-	}()
-	if key = i.Key(msg); key == "" {
-		return "", events.Permanent(ErrNoKey)
-	}
-	return i.prefix + key, nil
-}
-
-// busyDelay doubles with the attempt. Lease is then over within few more than
-// eight deliveries after the doubling ends.
-func (i *idempotency) busyDelay(ctx context.Context) time.Duration {
-	delay, most := i.BusyDelay, max(i.BusyDelay, i.Lease/8)
-	if d, can := transport.DeliveryFromContext(ctx); d != nil && can.Attempts {
-		for n := 1; n < d.Attempt && delay < most; n++ {
-			delay *= 2
-		}
-	}
-	return min(delay, most)
 }

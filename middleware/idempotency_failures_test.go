@@ -5,10 +5,10 @@ import (
 	"errors"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/logistically/events"
 	"github.com/logistically/events/middleware"
+	"github.com/logistically/events/transport"
 )
 
 // brokenStore fails in the methods named.
@@ -18,25 +18,25 @@ type brokenStore struct {
 	err   error
 }
 
-func (s brokenStore) Begin(ctx context.Context, key, token string, lease time.Duration) (bool, bool, error) {
+func (s brokenStore) Begin(ctx context.Context, claims ...transport.Claim) ([]transport.ClaimResult, error) {
 	if strings.Contains(s.fails, "begin") {
-		return false, false, s.err
+		return nil, s.err
 	}
-	return s.IdempotencyStore.Begin(ctx, key, token, lease)
+	return s.IdempotencyStore.Begin(ctx, claims...)
 }
 
-func (s brokenStore) Done(ctx context.Context, key, token string, keep time.Duration) error {
+func (s brokenStore) Done(ctx context.Context, c transport.Claim, produced []byte) error {
 	if strings.Contains(s.fails, "done") {
 		return s.err
 	}
-	return s.IdempotencyStore.Done(ctx, key, token, keep)
+	return s.IdempotencyStore.Done(ctx, c, produced)
 }
 
-func (s brokenStore) Abort(ctx context.Context, key, token string) error {
+func (s brokenStore) Abort(ctx context.Context, c transport.Claim) error {
 	if strings.Contains(s.fails, "abort") {
 		return s.err
 	}
-	return s.IdempotencyStore.Abort(ctx, key, token)
+	return s.IdempotencyStore.Abort(ctx, c)
 }
 
 func TestIdempotencyOnABrokenStore(t *testing.T) {
@@ -78,26 +78,26 @@ type panickyStore struct {
 	panics string
 }
 
-func (s panickyStore) Begin(ctx context.Context, key, token string, lease time.Duration) (bool, bool, error) {
-	started, done, err := s.IdempotencyStore.Begin(ctx, key, token, lease)
+func (s panickyStore) Begin(ctx context.Context, claims ...transport.Claim) ([]transport.ClaimResult, error) {
+	results, err := s.IdempotencyStore.Begin(ctx, claims...)
 	if strings.Contains(s.panics, "begin") {
 		panic("ouch")
 	}
-	return started, done, err
+	return results, err
 }
 
-func (s panickyStore) Done(ctx context.Context, key, token string, keep time.Duration) error {
+func (s panickyStore) Done(ctx context.Context, c transport.Claim, produced []byte) error {
 	if strings.Contains(s.panics, "done") {
 		panic("ouch")
 	}
-	return s.IdempotencyStore.Done(ctx, key, token, keep)
+	return s.IdempotencyStore.Done(ctx, c, produced)
 }
 
-func (s panickyStore) Abort(ctx context.Context, key, token string) error {
+func (s panickyStore) Abort(ctx context.Context, c transport.Claim) error {
 	if strings.Contains(s.panics, "abort") {
 		panic("ouch")
 	}
-	return s.IdempotencyStore.Abort(ctx, key, token)
+	return s.IdempotencyStore.Abort(ctx, c)
 }
 
 func TestIdempotencyDropsTheClaimWhenTheStorePanics(t *testing.T) {

@@ -5,8 +5,11 @@ import (
 	"container/list"
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
+
+	"github.com/logistically/events/transport"
 )
 
 // DefaultMaxKeys is how many keys a [MemoryIdempotencyStore] holds by default.
@@ -16,7 +19,8 @@ const DefaultMaxKeys = 100_000
 type MemoryIdempotencyConfig struct {
 	// MaxKeys limits how many events are remembered, claims and marks together.
 	// Over it what has expired is forgotten, or else the oldest mark, and a
-	// duplicate of that event runs its handler again. Zero means DefaultMaxKeys, 100 000, some 20 MB.
+	// duplicate of that event runs its handler again. Zero means DefaultMaxKeys, 100 000,
+	// some 30 MB, and what handlers have returned (IdempotencyConfig.MaxProduced).
 	MaxKeys int
 }
 
@@ -35,14 +39,17 @@ type MemoryIdempotencyStore struct {
 
 // memoryEntry is a mark, or a claim.
 type memoryEntry struct {
-	key     string
-	token   string        // of a claim
-	mark    *list.Element // of a mark
-	expires time.Time
-	index   int // in expiries
+	claim    transport.Claim
+	produced []byte        // of a mark
+	mark     *list.Element // of a mark
+	expires  time.Time
+	index    int // in expiries
 }
 
-var _ IdempotencyStore = (*MemoryIdempotencyStore)(nil)
+var (
+	_ IdempotencyStore          = (*MemoryIdempotencyStore)(nil)
+	_ transport.LocalClaimStore = (*MemoryIdempotencyStore)(nil)
+)
 
 // NewMemoryIdempotencyStore returns an empty store, or a *events.ConfigError.
 func NewMemoryIdempotencyStore(cfg MemoryIdempotencyConfig) (*MemoryIdempotencyStore, error) {
@@ -57,35 +64,60 @@ func NewMemoryIdempotencyStore(cfg MemoryIdempotencyConfig) (*MemoryIdempotencyS
 
 // Begin implements [IdempotencyStore]. It fails with [ErrStoreFull] when there
 // is nothing to forget.
-func (s *MemoryIdempotencyStore) Begin(ctx context.Context, key, token string, lease time.Duration) (started, done bool, err error) {
+func (s *MemoryIdempotencyStore) Begin(ctx context.Context, claims ...transport.Claim) ([]transport.ClaimResult, error) {
 	if ctx.Err() != nil {
-		return false, false, context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	if e := s.find(key, now); e != nil && (e.mark != nil || e.token != token) {
-		return false, e.mark != nil, nil
+	results := make([]transport.ClaimResult, len(claims))
+	for i, c := range claims {
+		e := s.find(c.Key, now)
+		if results[i] = e.answer(c); results[i].State != transport.ClaimStarted {
+			continue
+		}
+		if err := s.put(&memoryEntry{claim: c, expires: now.Add(c.Lease)}, now); err != nil {
+			return nil, err
+		}
 	}
-	if err := s.put(&memoryEntry{key: key, token: token, expires: now.Add(lease)}, now); err != nil {
-		return false, false, err
-	}
-	return true, false, nil
+	return results, nil
 }
 
-// Done implements [IdempotencyStore]. It fails with [ErrClaimLost] when
-// another token holds the claim.
-func (s *MemoryIdempotencyStore) Done(ctx context.Context, key, token string, keep time.Duration) error {
+// answer says what becomes of a claim where this entry, or nil, is what there is.
+func (e *memoryEntry) answer(c transport.Claim) transport.ClaimResult {
+	switch {
+	case e == nil, e.mark == nil && e.claim.Token == c.Token:
+		return transport.ClaimResult{State: transport.ClaimStarted}
+	case e.claim.Fingerprint != c.Fingerprint && e.claim.Fingerprint != "" && c.Fingerprint != "":
+		return transport.ClaimResult{State: transport.ClaimMismatch}
+	case e.mark != nil:
+		return transport.ClaimResult{State: transport.ClaimMarked, Produced: slices.Clone(e.produced)}
+	case c.Holder != "" && c.Holder == e.claim.Holder && c.Attempt >= e.claim.Attempt:
+		return transport.ClaimResult{State: transport.ClaimStarted}
+	}
+	return transport.ClaimResult{State: transport.ClaimBusy}
+}
+
+// Done implements [IdempotencyStore].
+func (s *MemoryIdempotencyStore) Done(ctx context.Context, c transport.Claim, produced []byte) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	if e := s.find(key, now); e != nil && e.mark == nil && e.token != token {
-		return fmt.Errorf("%w: %q", ErrClaimLost, key)
+	if e := s.find(c.Key, now); e != nil {
+		switch ours := e.claim.Token == c.Token; {
+		case ours && e.mark != nil:
+			return nil
+		case e.mark != nil:
+			return fmt.Errorf("%w: %q", transport.ErrClaimDone, c.Key)
+		case !ours:
+			return fmt.Errorf("%w: %q", ErrClaimLost, c.Key)
+		}
 	}
-	e := &memoryEntry{key: key, expires: now.Add(keep)}
+	e := &memoryEntry{claim: c, produced: slices.Clone(produced), expires: now.Add(c.Keep)}
 	if err := s.put(e, now); err != nil {
 		return err
 	}
@@ -94,17 +126,21 @@ func (s *MemoryIdempotencyStore) Done(ctx context.Context, key, token string, ke
 }
 
 // Abort implements [IdempotencyStore].
-func (s *MemoryIdempotencyStore) Abort(ctx context.Context, key, token string) error {
+func (s *MemoryIdempotencyStore) Abort(ctx context.Context, c transport.Claim) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if e := s.find(key, time.Now()); e != nil && e.mark == nil && e.token == token {
+	if e := s.find(c.Key, time.Now()); e != nil && e.mark == nil && e.claim.Token == c.Token {
 		s.remove(e)
 	}
 	return nil
 }
+
+// Local implements transport.LocalClaimStore: with the memory transport, claims
+// are concluded in the step that settles.
+func (s *MemoryIdempotencyStore) Local() {}
 
 // Len returns how many keys are held, those included that have expired and
 // were not yet forgotten.
@@ -126,12 +162,12 @@ func (s *MemoryIdempotencyStore) find(key string, now time.Time) *memoryEntry {
 
 // put stores an entry in place of the one that its key has.
 func (s *MemoryIdempotencyStore) put(e *memoryEntry, now time.Time) error {
-	if former := s.keys[e.key]; former != nil {
+	if former := s.keys[e.claim.Key]; former != nil {
 		s.remove(former)
 	} else if err := s.room(now); err != nil {
 		return err
 	}
-	s.keys[e.key] = e
+	s.keys[e.claim.Key] = e
 	heap.Push(&s.ends, e)
 	return nil
 }
@@ -157,7 +193,7 @@ func (s *MemoryIdempotencyStore) room(now time.Time) error {
 }
 
 func (s *MemoryIdempotencyStore) remove(e *memoryEntry) {
-	delete(s.keys, e.key)
+	delete(s.keys, e.claim.Key)
 	heap.Remove(&s.ends, e.index)
 	if e.mark != nil {
 		s.marks.Remove(e.mark)

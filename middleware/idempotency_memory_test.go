@@ -10,27 +10,30 @@ import (
 	"time"
 
 	"github.com/logistically/events/middleware"
+	"github.com/logistically/events/transport"
 )
 
-func begin(t *testing.T, s middleware.IdempotencyStore, key, token string) string {
+// claimOf is a claim for a minute, to be kept for an hour.
+func claimOf(key, token string) transport.Claim {
+	return transport.Claim{Key: key, Token: token, Lease: time.Minute, Keep: time.Hour}
+}
+
+func begin(t *testing.T, s middleware.IdempotencyStore, c transport.Claim) string {
 	t.Helper()
-	started, done, err := s.Begin(t.Context(), key, token, time.Minute)
-	switch {
-	case err != nil:
+	results, err := s.Begin(t.Context(), c)
+	if err != nil {
 		return err.Error()
-	case started && done:
-		return "both"
-	case started:
-		return "started"
-	case done:
-		return "done"
 	}
-	return "busy"
+	return stateNames[results[0].State] + string(results[0].Produced)
+}
+
+var stateNames = map[transport.ClaimState]string{
+	transport.ClaimStarted: "started", transport.ClaimBusy: "busy", transport.ClaimMarked: "done", transport.ClaimMismatch: "mismatch",
 }
 
 func wantBegin(t *testing.T, s middleware.IdempotencyStore, key, token, want string) {
 	t.Helper()
-	if got := begin(t, s, key, token); got != want {
+	if got := begin(t, s, claimOf(key, token)); got != want {
 		t.Errorf("begin %s by %s: %s, want %s", key, token, got, want)
 	}
 }
@@ -40,7 +43,7 @@ func TestMemoryStoreKeepsTheRules(t *testing.T) {
 		ctx, s := t.Context(), memoryStore(t, 0)
 		wantBegin(t, s, "k", "a", "started")
 		wantBegin(t, s, "k", "b", "busy")
-		must(t, s.Abort(ctx, "k", "b")) // not b's to drop
+		must(t, s.Abort(ctx, claimOf("k", "b"))) // not b's to drop
 		wantBegin(t, s, "k", "b", "busy")
 		<-time.After(59 * time.Second)
 		wantBegin(t, s, "k", "a", "started") // renewed
@@ -48,24 +51,24 @@ func TestMemoryStoreKeepsTheRules(t *testing.T) {
 		wantBegin(t, s, "k", "b", "busy")
 		<-time.After(time.Second)
 		wantBegin(t, s, "k", "b", "started") // expired
-		if err := s.Done(ctx, "k", "a", time.Hour); !errors.Is(err, middleware.ErrClaimLost) {
+		if err := s.Done(ctx, claimOf("k", "a"), nil); !errors.Is(err, middleware.ErrClaimLost) {
 			t.Errorf("done by the former holder: %v", err)
 		}
-		must(t, s.Done(ctx, "k", "b", time.Hour))
-		must(t, s.Done(ctx, "k", "b", time.Hour)) // may be repeated
+		must(t, s.Done(ctx, claimOf("k", "b"), nil))
+		must(t, s.Done(ctx, claimOf("k", "b"), nil)) // may be repeated
 		wantBegin(t, s, "k", "a", "done")
-		must(t, s.Abort(ctx, "k", "b")) // drops no mark
-		must(t, s.Abort(ctx, "k", ""))
+		must(t, s.Abort(ctx, claimOf("k", "b"))) // drops no mark
+		must(t, s.Abort(ctx, claimOf("k", "")))
 		wantBegin(t, s, "k", "a", "done")
 		<-time.After(time.Hour)
 		wantBegin(t, s, "k", "a", "started") // forgotten
 		<-time.After(time.Minute)
-		must(t, s.Done(ctx, "k", "a", time.Hour)) // expired, but nobody else's
+		must(t, s.Done(ctx, claimOf("k", "a"), nil)) // expired, but nobody else's
 		wantBegin(t, s, "k", "c", "done")
 
 		ended, cancel := context.WithCancel(ctx)
 		cancel()
-		if _, _, err := s.Begin(ended, "other", "a", time.Minute); !errors.Is(err, context.Canceled) {
+		if _, err := s.Begin(ended, claimOf("other", "a")); !errors.Is(err, context.Canceled) {
 			t.Errorf("begin with an ended context: %v", err)
 		}
 	})
@@ -77,7 +80,7 @@ func TestMemoryStoreForgetsTheOldestMarkButNoClaim(t *testing.T) {
 		wantBegin(t, s, "held", "a", "started")
 		for _, k := range []string{"1", "2", "3"} {
 			wantBegin(t, s, k, "a", "started")
-			must(t, s.Done(ctx, k, "a", time.Hour))
+			must(t, s.Done(ctx, claimOf(k, "a"), nil))
 		}
 		if s.Len() != 3 {
 			t.Errorf("%d keys", s.Len())
@@ -86,10 +89,10 @@ func TestMemoryStoreForgetsTheOldestMarkButNoClaim(t *testing.T) {
 		wantBegin(t, s, "held", "b", "busy")
 		wantBegin(t, s, "1", "b", "started")
 		wantBegin(t, s, "4", "b", "started")
-		if _, _, err := s.Begin(ctx, "5", "b", time.Minute); !errors.Is(err, middleware.ErrStoreFull) {
+		if _, err := s.Begin(ctx, claimOf("5", "b")); !errors.Is(err, middleware.ErrStoreFull) {
 			t.Errorf("full of claims: %v", err)
 		}
-		must(t, s.Done(ctx, "held", "a", time.Hour)) // needs no room
+		must(t, s.Done(ctx, claimOf("held", "a"), nil)) // needs no room
 		wantBegin(t, s, "5", "b", "started")
 		<-time.After(time.Minute)
 		wantBegin(t, s, "6", "b", "started") // in place of an expired claim
@@ -99,11 +102,13 @@ func TestMemoryStoreForgetsTheOldestMarkButNoClaim(t *testing.T) {
 func TestMemoryStoreForgetsNoMarkWhileSomethingHasExpired(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, s := t.Context(), memoryStore(t, 4)
-		must(t, s.Done(ctx, "mark", "a", time.Hour)) // the oldest
-		wantBegin(t, s, "claim", "a", "started")     // for a minute
-		_, _, err := s.Begin(ctx, "short claim", "a", time.Second)
+		must(t, s.Done(ctx, claimOf("mark", "a"), nil)) // the oldest
+		wantBegin(t, s, "claim", "a", "started")        // for a minute
+		short := transport.Claim{Key: "short claim", Token: "a", Lease: time.Second, Keep: time.Second}
+		_, err := s.Begin(ctx, short)
 		must(t, err)
-		must(t, s.Done(ctx, "short mark", "a", time.Second))
+		short.Key = "short mark"
+		must(t, s.Done(ctx, short, nil))
 		<-time.After(time.Second)
 		for _, key := range []string{"1", "2"} {
 			wantBegin(t, s, key, "a", "started")
@@ -111,7 +116,7 @@ func TestMemoryStoreForgetsNoMarkWhileSomethingHasExpired(t *testing.T) {
 		wantBegin(t, s, "mark", "b", "done")
 		wantBegin(t, s, "claim", "b", "busy")
 		wantBegin(t, s, "3", "a", "started") // nothing has expired: in place of the mark
-		if _, _, err := s.Begin(ctx, "mark", "b", time.Minute); !errors.Is(err, middleware.ErrStoreFull) || s.Len() != 4 {
+		if _, err := s.Begin(ctx, claimOf("mark", "b")); !errors.Is(err, middleware.ErrStoreFull) || s.Len() != 4 {
 			t.Errorf("%d keys: %v", s.Len(), err)
 		}
 	})
@@ -121,11 +126,11 @@ func TestMemoryStoreShrinks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, s := t.Context(), memoryStore(t, 0)
 		for i := range 100 {
-			must(t, s.Done(ctx, fmt.Sprint(i), "a", time.Hour))
+			must(t, s.Done(ctx, claimOf(fmt.Sprint(i), "a"), nil))
 		}
 		<-time.After(time.Hour)
 		for i := range 50 {
-			must(t, s.Done(ctx, fmt.Sprint("new ", i), "a", time.Hour))
+			must(t, s.Done(ctx, claimOf(fmt.Sprint("new ", i), "a"), nil))
 		}
 		if s.Len() != 50 {
 			t.Errorf("%d keys, want the 50 that have not expired", s.Len())
@@ -140,7 +145,7 @@ func TestMemoryStoreGivesOneClaimToMany(t *testing.T) {
 	started := 0
 	for i := range 50 {
 		wg.Go(func() {
-			if begin(t, s, "k", fmt.Sprint(i)) == "started" {
+			if begin(t, s, claimOf("k", fmt.Sprint(i))) == "started" {
 				mu.Lock()
 				started++
 				mu.Unlock()

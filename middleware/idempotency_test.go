@@ -158,16 +158,6 @@ func TestIdempotencyScopesAndKeys(t *testing.T) {
 	}
 }
 
-func TestIdempotencyDoesNotMarkWhatIsStillToBePublished(t *testing.T) {
-	mw := idempotency(t, middleware.IdempotencyConfig{Store: memoryStore(t, 0)})
-	for range 2 {
-		out, err := mw(func(*message.Message) ([]*message.Message, error) { return []*message.Message{newMessage("out")}, nil })(newMessage("1"))
-		if err != nil || len(out) != 1 {
-			t.Errorf("got %v, %v", out, err)
-		}
-	}
-}
-
 func TestIdempotencyRefuses(t *testing.T) {
 	store := memoryStore(t, 0)
 	for name, cfg := range map[string]middleware.IdempotencyConfig{
@@ -176,6 +166,7 @@ func TestIdempotencyRefuses(t *testing.T) {
 		"lease":      {Store: store, Scope: "g", Lease: -1},
 		"keep":       {Store: store, Scope: "g", Keep: -1},
 		"busy delay": {Store: store, Scope: "g", BusyDelay: -1},
+		"produced":   {Store: store, Scope: "g", MaxProduced: -1},
 	} {
 		_, err := middleware.Idempotency(cfg)
 		wantConfigError(t, name, err)

@@ -84,7 +84,7 @@ func (r *Router) Describe() Description {
 		d.Lanes = append(d.Lanes, about)
 	}
 	for _, h := range r.all {
-		about := HandlerDescription{Pattern: h.pattern.text, Lane: h.group.lane.Name, Func: shortName(h.given.fn), PublishesTo: h.topic}
+		about := HandlerDescription{Pattern: h.pattern.text, Lane: h.group.lane.Name, Func: shortName(h.given.fn), PublishesTo: h.route.Topic}
 		if h.given.body != nil {
 			about.Body = h.given.body.String()
 		}

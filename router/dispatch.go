@@ -8,6 +8,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/logistically/events"
+	"github.com/logistically/events/transport"
 )
 
 // fallbackName stands for the pattern of the fallback, in logs and failures.
@@ -19,12 +20,12 @@ type handler struct {
 	fn      message.HandlerFunc
 	mw      []message.HandlerMiddleware
 	group   *Group
-	pub     message.Publisher // nil unless registered by HandleAndPublish
-	topic   string            // where pub publishes to
-	given   given             // for Describe
+	route   transport.Route // its Publisher is nil unless registered by HandleAndPublish
+	given   given           // for Describe
 
-	chain  message.HandlerFunc // fn in its middleware; set when Run starts
-	counts handlerCounters
+	chain   message.HandlerFunc // fn in its middleware; set when Run starts
+	wrapped bool                // there is middleware
+	counts  handlerCounters
 }
 
 // compile builds the chain: the router's middleware is outermost, then that of
@@ -34,6 +35,7 @@ func (h *handler) compile() error {
 	for g := h.group; g != nil; g = g.parent {
 		layers = append(g.mw[:len(g.mw):len(g.mw)], layers...)
 	}
+	h.wrapped = len(layers) > 0
 	h.chain = recovering(h.fn)
 	for i, layer := range slices.Backward(layers) {
 		var outer message.HandlerFunc

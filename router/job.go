@@ -28,6 +28,8 @@ type job struct {
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
 	started atomic.Bool
+
+	produced *transport.Produced // by its handler, to be published by the ack
 }
 
 func (j *job) pattern() string {
@@ -66,6 +68,7 @@ func (j *job) end(cause error) {
 
 // execute runs the chain and publishes what it produced.
 func (j *job) execute() error {
+	j.produced = nil // of an attempt before this one
 	produced, err := j.handler.chain(j.delivery.Message)
 	if err != nil || len(produced) == 0 {
 		return err

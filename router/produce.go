@@ -6,15 +6,17 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/logistically/events"
+	"github.com/logistically/events/transport"
 )
 
-// publish sends what the chain returned to the handler's publisher, in one call.
+// publish sends what the chain returned to the handler's publisher, in one call, or
+// leaves it to the ack where that marks the event as done in the same step.
 func (j *job) publish(produced []*message.Message) error {
 	if len(produced) == 0 {
 		return nil
 	}
 	h := j.handler
-	if h.pub == nil {
+	if h.route.Publisher == nil {
 		return errNoPublisher
 	}
 	out := make([]*message.Message, len(produced))
@@ -24,8 +26,12 @@ func (j *job) publish(produced []*message.Message) error {
 		}
 		out[i] = j.consequence(msg)
 	}
-	if err := h.pub.Publish(h.topic, out...); err != nil {
-		return fmt.Errorf("router: publish %d messages of handler %q to %q: %w", len(out), h.pattern.text, h.topic, err)
+	if held := j.delivery.HeldClaim(); held != nil && held.Done && j.delivery.Publishes() {
+		j.produced = &transport.Produced{Publisher: h.route.Publisher, Topic: h.route.Topic, Messages: out}
+		return nil
+	}
+	if err := h.route.Publisher.Publish(h.route.Topic, out...); err != nil {
+		return fmt.Errorf("router: publish %d messages of handler %q to %q: %w", len(out), h.pattern.text, h.route.Topic, err)
 	}
 	return nil
 }

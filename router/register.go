@@ -8,6 +8,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/logistically/events"
 	"github.com/logistically/events/internal/nilcheck"
+	"github.com/logistically/events/transport"
 )
 
 // Registrar takes handlers: a [*Router], or a [*Group] of handlers that share
@@ -26,7 +27,9 @@ type Registrar interface {
 	HandleMessage(pattern string, fn message.NoPublishHandlerFunc, mw ...message.HandlerMiddleware) error
 	// HandleAndPublish registers a Watermill handler whose messages go to topic
 	// of pub, in one call, before the delivery is acked. If publishing fails
-	// the delivery is retried, so a message may go out more than once.
+	// the delivery is retried, so a message may go out more than once; with
+	// middleware.Idempotency and pub on the server of the delivery, they go out with
+	// the ack, once.
 	//
 	// Produced messages that lack them get the correlation and trace of the
 	// handled event, and its id as causation.
@@ -133,7 +136,7 @@ func (g *Group) HandleAndPublish(pattern string, fn message.HandlerFunc, pub mes
 	if topic == "" {
 		return g.router.refuse(configError(name+" topic", topic, "is empty", "name the topic to publish to"))
 	}
-	return g.router.add(name, pattern, &handler{fn: fn, given: given{fn: fn}, mw: mw, group: g, pub: pub, topic: topic})
+	return g.router.add(name, pattern, &handler{fn: fn, given: given{fn: fn}, mw: mw, group: g, route: transport.Route{Publisher: pub, Topic: topic}})
 }
 
 // Fallback implements [Registrar].

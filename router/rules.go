@@ -226,7 +226,7 @@ func (r *Router) unheard() (where []string) {
 // loops finds handlers of everything that publish to a topic they receive from.
 func (r *Router) loops() (where []string) {
 	for _, h := range r.all {
-		if h.pattern.text == manySegments && h.pub != nil && slices.Contains(r.cfg.Topics, h.topic) {
+		if h.pattern.text == manySegments && h.route.Publisher != nil && slices.Contains(r.cfg.Topics, h.route.Topic) {
 			where = append(where, h.where())
 		}
 	}

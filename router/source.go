@@ -21,6 +21,7 @@ type source struct {
 	can      transport.Capabilities
 	roomy    chan struct{} // tells the receiving loop to look for room again
 	sorted   []bunch       // by lane; of the receiving loop
+	lots     lots          // of the receiving loop
 	backlog  int           // how many outcomes may be unsettled while it receives more
 
 	mu       sync.Mutex
@@ -81,6 +82,7 @@ func (s *source) accept(page []*transport.Delivery) {
 		}
 		s.sort(l, j)
 	}
+	s.lots.make(s.sorted)
 	s.held.Add(int64(len(page)))
 	s.heldBytes.Add(bytes)
 	select {

@@ -77,7 +77,11 @@ func (w *worker) finish(j *job, res result) {
 		}
 		j.cancel(nil)
 	}
-	l.done(w, j, l.decide(j, &res), res)
+	v := l.decide(j, &res)
+	if res.err == nil && v.outcome.Settlement == transport.Ack {
+		v.outcome.Produced = j.produced
+	}
+	l.done(w, j, v, res)
 }
 
 // decide asks the errors of a result what they are.

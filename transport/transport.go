@@ -88,8 +88,12 @@ type Delivery struct {
 	// delivery is settled or released; it keeps no count of its own.
 	Attempt int
 
-	// Receipt is the transport's own: by it Settle knows what it handed over.
+	// Receipt is the transport's own: by it Settle knows what it handed over. It may
+	// be a [Committer].
 	Receipt any
+
+	lot   *Lot // set before it is handled
+	place int  // in lot
 }
 
 // Settlement is what becomes of a delivery.
@@ -128,6 +132,7 @@ type Outcome struct {
 	After      time.Duration    // Retry: how long to wait; at least 0
 	Cause      error            // Retry, DeadLetter: why
 	Metadata   message.Metadata // DeadLetter: added to the stored message's
+	Produced   *Produced        // Ack: published in the same step; nil: nothing. See [Committer]
 }
 
 // Check returns an error if o is nothing that a receiver can apply: if it is of

@@ -81,7 +81,7 @@ func consume() []harness.Scenario {
 		}, {
 			Name: "consume-chain", Title: "with middleware: tracing, poison queue, retry, validation (and idempotency on Redis); Watermill's recoverer, timeout, retry, poison queue", Measure: "consume",
 			Load: harness.Load{Body: body, Workers: workers}, Quick: true,
-			Contestants: []string{chain, idempotent, wmChain, goRedis}, Peer: wmChain, Best: goRedis,
+			Contestants: []string{chain, idempotent, wmChain, receiver, goRedis}, Peer: wmChain, Best: goRedis,
 		},
 	}
 }

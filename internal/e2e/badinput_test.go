@@ -19,6 +19,7 @@ import (
 	"github.com/logistically/events/internal/redisserver"
 	"github.com/logistically/events/middleware"
 	"github.com/logistically/events/router"
+	"github.com/logistically/events/transport"
 	"github.com/logistically/events/transport/console"
 	"github.com/logistically/events/transport/memory"
 	"github.com/logistically/events/transport/redis"
@@ -122,7 +123,7 @@ func badServers(t *testing.T, say func(string, error)) {
 				t.Fatal(err)
 			}
 		}
-		_, _, err = store.Begin(t.Context(), "1", "token", time.Minute)
+		_, err = store.Begin(t.Context(), transport.Claim{Key: "1", Token: "token", Lease: time.Minute})
 		say(tt.name+", idempotency", err)
 		if err := client.Close(); err != nil {
 			t.Error(err)

@@ -32,6 +32,9 @@ func (r *receiver) Settle(_ context.Context, outcomes ...transport.Outcome) erro
 			err = letter.err
 		}
 		g, p := r.held(o.Delivery)
+		if err == nil && p != nil {
+			err = r.broker.conclude(o)
+		}
 		switch {
 		case err != nil:
 			unsettled = append(unsettled, transport.UnsettledOutcome{Outcome: o, Err: err})

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/logistically/events/middleware"
 	"github.com/logistically/events/transport"
 	"github.com/logistically/events/transport/memory"
 	"github.com/logistically/events/transport/transporttest"
@@ -31,6 +32,13 @@ func TestTransport(t *testing.T) {
 		Crash: func(_ *testing.T, r transport.Receiver) { memory.Crash(r) },
 		DeadLetters: func(_ *testing.T, topic string) []*message.Message {
 			return broker.Messages(transport.DeadLetterTopic(topic))
+		},
+		Claims: func(t *testing.T) transporttest.ClaimStore {
+			store, err := middleware.NewMemoryIdempotencyStore(middleware.MemoryIdempotencyConfig{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return store
 		},
 		Lease: lease,
 	})

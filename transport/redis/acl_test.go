@@ -89,11 +89,12 @@ func TestTheRulesAllowWhatIsUsedAndNothingElse(t *testing.T) {
 	f.check(r.Close())
 	store, err := redis.NewIdempotencyStore(redis.IdempotencyStoreConfig{Client: f.limited("idempotency", rules["idempotency"])})
 	f.check(err)
-	for _, end := range []func(context.Context, string, string) error{
-		store.Abort, func(ctx context.Context, key, token string) error { return store.Done(ctx, key, token, time.Hour) },
+	for _, end := range []func(context.Context, transport.Claim) error{
+		store.Abort, func(ctx context.Context, c transport.Claim) error { return store.Done(ctx, c, nil) },
 	} {
-		_, _, err := store.Begin(ctx, "k", "token", time.Hour)
-		f.check(errors.Join(err, end(ctx, "k", "token")))
+		c := transport.Claim{Key: "k", Token: "token", Lease: time.Hour, Keep: time.Hour}
+		_, err := store.Begin(ctx, c)
+		f.check(errors.Join(err, end(ctx, c)))
 	}
 
 	if refused := f.refused(); len(refused) > 0 {

@@ -1,13 +1,16 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/logistically/events"
 	"github.com/logistically/events/internal/nilcheck"
+	"github.com/logistically/events/transport"
 	goredis "github.com/redis/go-redis/v9"
 )
 
@@ -19,26 +22,34 @@ var (
 	//go:embed scripts/abort.lua
 	abortSource string
 
-	beginScript = goredis.NewScript(beginSource)
-	doneScript  = goredis.NewScript(doneSource)
-	abortScript = goredis.NewScript(abortSource)
+	beginScript = newSharedScript(beginSource)
+	doneScript  = newSharedScript(doneSource)
+	abortScript = newSharedScript(abortSource)
 )
 
 // IdempotencyStoreConfig configures [NewIdempotencyStore].
 type IdempotencyStoreConfig struct {
-	// Client is the connection to Redis. Required; never closed here.
+	// Client is the connection to Redis. Required; never closed here. With the
+	// client of a [Subscriber] (and of a [Publisher]), claims are concluded in the
+	// step that settles; see middleware.Idempotency.
 	Client goredis.UniversalClient
-	// KeyPrefix is put before each key. Empty means "idempotency:".
+	// KeyPrefix is put before each key. On Redis Cluster a hash tag in it, that of
+	// the topics, puts keys, topics and what is produced into one slot, which one
+	// atomic step over all of them needs. Empty means "idempotency:".
 	KeyPrefix string
 }
 
 const defaultKeyPrefix = "idempotency:"
 
 // IdempotencyStore remembers which events are being handled and which were. It
-// is the Redis store of the idempotency middleware: one key an event, one
-// script, and so one round trip, a transition. It is safe for concurrent use.
+// is the Redis store of the idempotency middleware: one key an event, and one
+// atomic step a transition. Many claims of one call are one command, and calls
+// of concurrent handlers share round trips. Times are the server's. It is safe for
+// concurrent use.
 type IdempotencyStore struct {
-	cfg IdempotencyStoreConfig
+	cfg     IdempotencyStoreConfig
+	sharded bool
+	shared  sharer
 }
 
 // NewIdempotencyStore returns a store, or a *events.ConfigError. It does no I/O.
@@ -49,38 +60,209 @@ func NewIdempotencyStore(cfg IdempotencyStoreConfig) (*IdempotencyStore, error) 
 	if cfg.KeyPrefix == "" {
 		cfg.KeyPrefix = defaultKeyPrefix
 	}
-	return &IdempotencyStore{cfg}, nil
+	return &IdempotencyStore{cfg: cfg, sharded: sharded(cfg.Client), shared: sharer{client: cfg.Client}}, nil
 }
 
-// Begin claims key for token, until lease has passed. It returns started if
-// the claim is ours now, done if the key was marked done before, and neither
-// if another token holds a claim that has not expired.
-func (s *IdempotencyStore) Begin(ctx context.Context, key, token string, lease time.Duration) (started, done bool, err error) {
-	state, err := s.run(ctx, beginScript, "begin", key, token, lease)
-	return state == "started", state == "done", err
-}
-
-// Done marks key as done for the time of keep, if the claim is token's, or
-// has expired and nobody else's.
-func (s *IdempotencyStore) Done(ctx context.Context, key, token string, keep time.Duration) error {
-	state, err := s.run(ctx, doneScript, "mark as done", key, token, keep)
-	if err == nil && state != "ok" {
-		err = fmt.Errorf("redis: idempotency: mark %q as done: another consumer holds the claim: the lease was shorter than the handler took", key)
+// Begin makes claims: all of one call by one command, or on a cluster by one for
+// each key, in one pipeline.
+func (s *IdempotencyStore) Begin(ctx context.Context, claims ...transport.Claim) ([]transport.ClaimResult, error) {
+	most := mostClaims
+	if s.sharded {
+		most = 1
 	}
-	return err
+	results := make([]transport.ClaimResult, 0, len(claims))
+	var calls []*scriptCall
+	for rest := claims; len(rest) > 0; {
+		n := 1
+		for n < min(most, len(rest)) && rest[n].Lease == rest[0].Lease {
+			n++
+		}
+		calls = append(calls, s.begin(rest[:n]))
+		rest = rest[n:]
+	}
+	if err := s.shared.run(ctx, calls...); err != nil {
+		return nil, fmt.Errorf("redis: idempotency: begin %s: %w", describeClaims(claims), explain(err, s.keys(claims)...))
+	}
+	for _, c := range calls {
+		answers, _ := c.reply.([]any)
+		for _, v := range answers {
+			answer, _ := v.(string)
+			results = append(results, readAnswer(answer))
+		}
+	}
+	if len(results) != len(claims) {
+		return nil, fmt.Errorf("redis: idempotency: begin %s: %w: %d answers", describeClaims(claims), errReply, len(results))
+	}
+	return results, nil
 }
 
-// Abort drops the claim if it is still token's.
-func (s *IdempotencyStore) Abort(ctx context.Context, key, token string) error {
-	_, err := s.run(ctx, abortScript, "drop the claim of", key, token, 0)
-	return err
+// mostClaims is how many claims one command makes, while the server does nothing else.
+const mostClaims = 128
+
+// begin makes the call for claims of one lease.
+func (s *IdempotencyStore) begin(claims []transport.Claim) *scriptCall {
+	call := &scriptCall{script: beginScript, keys: s.keys(claims), args: make([]any, 1, 1+len(claims))}
+	call.args[0] = ms(claims[0].Lease)
+	for i := range claims {
+		call.args = append(call.args, claimValue(&claims[i]))
+	}
+	return call
 }
 
-func (s *IdempotencyStore) run(ctx context.Context, script *goredis.Script, what, key, token string, ttl time.Duration) (string, error) {
-	full := s.cfg.KeyPrefix + key
-	state, err := script.Run(ctx, s.cfg.Client, []string{full}, token, max(ttl.Milliseconds(), 1)).Text()
+func readAnswer(answer string) transport.ClaimResult {
+	if answer == "" {
+		return transport.ClaimResult{}
+	}
+	switch answer[0] {
+	case 's':
+		return transport.ClaimResult{State: transport.ClaimStarted}
+	case 'm':
+		return transport.ClaimResult{State: transport.ClaimMismatch}
+	case 'd':
+		r := transport.ClaimResult{State: transport.ClaimMarked}
+		if len(answer) > 1 {
+			r.Produced = []byte(answer[1:])
+		}
+		return r
+	}
+	return transport.ClaimResult{State: transport.ClaimBusy}
+}
+
+// Done marks a claim's key as done and keeps produced with the mark.
+func (s *IdempotencyStore) Done(ctx context.Context, c transport.Claim, produced []byte) error {
+	call := &scriptCall{script: doneScript, keys: []string{s.key(c.Key)}, args: []any{claimValue(&c), markValue(&c), ms(c.Keep), produced}}
+	err := s.shared.run(ctx, call)
+	switch {
+	case err != nil:
+		err = explain(err, call.keys...)
+	case call.reply == "busy":
+		err = transport.ErrClaimLost
+	case call.reply == "done":
+		err = transport.ErrClaimDone
+	}
 	if err != nil {
-		return "", fmt.Errorf("redis: idempotency: %s %q: %w", what, key, explain(err, full))
+		return fmt.Errorf("redis: idempotency: mark %q as done: %w", c.Key, err)
 	}
-	return state, nil
+	return nil
+}
+
+// Abort drops a claim if it is still its token's.
+func (s *IdempotencyStore) Abort(ctx context.Context, c transport.Claim) error {
+	call := &scriptCall{script: abortScript, keys: []string{s.key(c.Key)}, args: []any{claimValue(&c)}}
+	if err := s.shared.run(ctx, call); err != nil {
+		return fmt.Errorf("redis: idempotency: drop the claim of %q: %w", c.Key, explain(err, call.keys...))
+	}
+	return nil
+}
+
+func (s *IdempotencyStore) key(key string) string { return s.cfg.KeyPrefix + key }
+
+func (s *IdempotencyStore) keys(claims []transport.Claim) []string {
+	keys := make([]string, len(claims))
+	for i := range claims {
+		keys[i] = s.key(claims[i].Key)
+	}
+	return keys
+}
+
+// claimValue is what a key holds while it is claimed; see begin.lua.
+func claimValue(c *transport.Claim) string {
+	var room [160]byte
+	b := append(room[:0], 'c')
+	b = append(b, c.Fingerprint...)
+	b = append(b, ' ')
+	b = append(b, c.Token...)
+	b = append(b, ' ')
+	b = strconv.AppendInt(b, int64(c.Attempt), 10)
+	b = append(b, ' ')
+	b = append(b, c.Holder...)
+	return string(b)
+}
+
+// markValue is how the value of a mark begins; what was produced follows.
+func markValue(c *transport.Claim) string { return "d" + c.Fingerprint + " " + c.Token + " " }
+
+func ms(d time.Duration) int64 { return max(d.Milliseconds(), 1) }
+
+func describeClaims(claims []transport.Claim) string {
+	if len(claims) == 0 {
+		return "no claim"
+	}
+	text := strconv.Quote(claims[0].Key)
+	if more := len(claims) - 1; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
+}
+
+// sharedScript is a script that is called by commands of a sharer.
+type sharedScript struct {
+	*goredis.Script
+	source, hash string
+}
+
+func newSharedScript(source string) *sharedScript {
+	s := goredis.NewScript(source)
+	return &sharedScript{s, source, s.Hash()}
+}
+
+// scriptCall is one call of a script, and its reply.
+type scriptCall struct {
+	script *sharedScript
+	keys   []string
+	args   []any
+	reply  any
+}
+
+func (c *scriptCall) command(ctx context.Context, name, script string) *goredis.Cmd {
+	args := make([]any, 0, 3+len(c.keys)+len(c.args))
+	args = append(args, name, script, len(c.keys))
+	for i := range c.keys {
+		args = append(args, &c.keys[i]) // a string in an interface would be an allocation
+	}
+	return goredis.NewCmd(ctx, append(args, c.args...)...)
+}
+
+// run makes calls of scripts, in one round trip, which it shares with others if
+// it is one call. It returns the first error.
+func (s *sharer) run(ctx context.Context, calls ...*scriptCall) error {
+	err := s.send(ctx, calls, func(c *scriptCall) *goredis.Cmd { return c.command(ctx, "evalsha", c.script.hash) })
+	if hasCode(err, "NOSCRIPT") { // The server does not know it, or not any more.
+		err = s.send(ctx, calls, func(c *scriptCall) *goredis.Cmd { return c.command(ctx, "eval", c.script.source) })
+	}
+	return err
+}
+
+func (s *sharer) send(ctx context.Context, calls []*scriptCall, command func(*scriptCall) *goredis.Cmd) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	cmds := make([]*goredis.Cmd, len(calls))
+	pipe := goredis.Pipeliner(nil)
+	if len(calls) > 1 {
+		pipe = s.client.Pipeline()
+	}
+	var sent error
+	for i, c := range calls {
+		cmds[i] = command(c)
+		if pipe == nil {
+			sent = s.Process(ctx, cmds[i])
+		} else if err := pipe.Process(ctx, cmds[i]); err != nil {
+			return err
+		}
+	}
+	if pipe != nil {
+		_, sent = pipe.Exec(ctx)
+	}
+	for i, cmd := range cmds {
+		err := cmd.Err()
+		if err == nil && cmd.Val() == nil { // not even sent; see Publisher.Publish
+			err = cmp.Or(sent, errNoReply)
+		}
+		if err != nil {
+			return err
+		}
+		calls[i].reply = cmd.Val()
+	}
+	return nil
 }

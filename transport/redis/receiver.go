@@ -34,16 +34,14 @@ func (s *Subscriber) Receiver(topics ...string) (transport.Receiver, error) {
 		taken:      make(chan struct{}, 1),
 		delayed:    make(chan struct{}, 1),
 	}
-	_, sharded := s.cfg.Client.(interface { // *goredis.ClusterClient and *goredis.Ring
-		ForEachShard(ctx context.Context, fn func(ctx context.Context, client *goredis.Client) error) error
-	})
+	perTopic := sharded(s.cfg.Client)
 	for _, topic := range topics {
 		streams, err := s.cfg.streamsOf(topic)
 		if err != nil {
 			return nil, fmt.Errorf("redis: open a receiver: SubscriberConfig.DeadLetterTopic: %w", err)
 		}
 		r.streams = append(r.streams, streams...)
-		if sharded || len(r.slots) == 0 {
+		if perTopic || len(r.slots) == 0 {
 			r.slots = append(r.slots, nil)
 		}
 		last := len(r.slots) - 1
@@ -63,6 +61,14 @@ func (s *Subscriber) Receiver(topics ...string) (transport.Receiver, error) {
 	r.running.Go(r.renew)
 	r.running.Go(r.promote)
 	return r, nil
+}
+
+// sharded reports whether one command may name keys of one slot, or shard, only.
+func sharded(client goredis.UniversalClient) bool {
+	_, ok := client.(interface { // *goredis.ClusterClient and *goredis.Ring
+		ForEachShard(ctx context.Context, fn func(ctx context.Context, client *goredis.Client) error) error
+	})
+	return ok
 }
 
 // blockingClient returns a client whose reads last longer than block.

@@ -65,6 +65,8 @@ func (r *receiver) run(ctx context.Context, tasks []*task, failed *failures) (ag
 			err = cmp.Or(execErr, errNoReply)
 		}
 		switch {
+		case err == nil && t.commits:
+			r.committed(t, cmds[i].Val(), failed)
 		case err == nil && t.missed(cmds[i].Val()):
 			again = append(again, t)
 		case err == nil:

@@ -22,6 +22,7 @@ type task struct {
 	outcomes []transport.Outcome
 	moves    *entry // by the script, whose first arguments are those of whose
 	orphan   bool   // what the last try said of moves
+	commits  bool   // by the script, each outcome by itself
 	whole    bool   // send the script itself: the server does not know it
 	err      error  // of the last try
 }
@@ -57,6 +58,7 @@ func (r *receiver) tasks(outcomes []transport.Outcome) ([]*task, *failures) {
 	failed := &failures{receiver: r}
 	acks := map[*stream]*task{}  // those whose lease is beyond doubt
 	doubt := map[*stream]*task{} // those of which the server must see whether they are ours
+	more := commits{}            // those that do more than ack
 	var tasks []*task
 	safe := time.Now().Add(-r.cfg.Lease / 2)
 	states := r.takeAll(outcomes)
@@ -74,6 +76,21 @@ func (r *receiver) tasks(outcomes []transport.Outcome) ([]*task, *failures) {
 		if err := o.Check(); err != nil {
 			failed.add(&task{outcomes: []transport.Outcome{o}}, err)
 			continue
+		}
+		held := o.Delivery.HeldClaim()
+		if held != nil && o.Settlement == transport.Ack && held.Done {
+			t, err := more.add(e.stream, e, o, held)
+			if err != nil {
+				failed.add(&task{outcomes: []transport.Outcome{o}}, err)
+			} else if t != nil {
+				tasks = append(tasks, t)
+			}
+			continue
+		}
+		if held != nil {
+			if t := abort(held); t != nil {
+				tasks = append(tasks, t)
+			}
 		}
 		if o.Settlement != transport.Ack {
 			t, err := r.move(e, o)

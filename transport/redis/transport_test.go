@@ -20,11 +20,24 @@ func TestTransport(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	transporttest.Run(t, harness(client))
+	transporttest.Run(t, committing(client))
 }
 
 func harness(client goredis.UniversalClient) transporttest.Harness {
 	return harnessOf(client, client, client)
+}
+
+// committing is a harness whose publishers, subscribers and stores have one client.
+func committing(client goredis.UniversalClient) transporttest.Harness {
+	h := harness(client)
+	h.Claims = func(t *testing.T) transporttest.ClaimStore {
+		store, err := redis.NewIdempotencyStore(redis.IdempotencyStoreConfig{Client: client})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return store
+	}
+	return h
 }
 
 // harnessOf takes a client for each side, and one that looks on.

@@ -33,6 +33,9 @@ type Harness struct {
 	Crash func(t *testing.T, r transport.Receiver)
 	// DeadLetters returns the dead letters of a topic.
 	DeadLetters func(t *testing.T, topic string) []*message.Message
+	// Claims makes a store of claims that settling can conclude, where the receipts of
+	// deliveries are a transport.Committer. Nil leaves out the tests of that.
+	Claims func(t *testing.T) ClaimStore
 	// Lease is the lease of the subscribers that Subscriber makes. It
 	// should be short: tests of crashes wait for it.
 	Lease time.Duration
@@ -77,6 +80,11 @@ func Run(t *testing.T, h Harness) {
 		{"CloseReleasesWhatIsHeld", closeReleasesWhatIsHeld},
 		{"LivingReceiverKeepsItsLease", livingReceiverKeepsItsLease},
 		{"CrashedReceiversMessagesGoToOthers", crashedReceiversMessagesGoToOthers},
+		{"AckCommitsMarkAndProduced", ackCommitsMarkAndProduced},
+		{"LostClaimCommitsNothing", lostClaimCommitsNothing},
+		{"MarkOfAnotherRunOnlyAcks", markOfAnotherRunOnlyAcks},
+		{"OtherSettlementsDropTheClaim", otherSettlementsDropTheClaim},
+		{"NextDeliveryTakesTheClaimOver", nextDeliveryTakesTheClaimOver},
 		{"SubscriberAcksAndNacks", subscriberAcksAndNacks},
 		{"SubscriberEndsWithItsContext", subscriberEndsWithItsContext},
 	} {

@@ -1,3 +1,3 @@
--- KEYS: key. ARGV: token, unused.
-if redis.call('GET', KEYS[1]) == 'claim:' .. ARGV[1] then redis.call('DEL', KEYS[1]) end
-return 'ok'
+-- KEYS: key. ARGV: the claim.
+if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+return 0

@@ -1,6 +1,28 @@
--- KEYS: key. ARGV: token, lease in ms. The value is "done", or "claim:" and the token that holds it.
-local v = redis.call('GET', KEYS[1])
-if v == 'done' then return 'done' end
-if v and v ~= 'claim:' .. ARGV[1] then return 'busy' end
-redis.call('SET', KEYS[1], 'claim:' .. ARGV[1], 'PX', ARGV[2])
-return 'started'
+-- Makes claims, each by itself. A key holds "c", fingerprint, token, attempt and holder of a claim, or "d", fingerprint,
+-- token and what was produced of a mark, parted by spaces.
+-- KEYS: keys. ARGV: lease in ms, the claim of each key.
+-- Returns for each: "s" started, "b" busy, "m" another payload, or "d" and what was produced.
+local function parts(value) return string.match(value, '^([cd])(%S*) (%S+) (.*)$') end
+
+-- What is said to a claim where there is another value.
+local function answer(key, value, claim)
+  local sort, print, _, rest = parts(value)
+  if not sort then return redis.error_reply('WRONGTYPE key ' .. key .. ' holds something else than a claim or a mark') end
+  local _, ours, _, whose = parts(claim)
+  if print ~= ours and print ~= '' and ours ~= '' then return 'm' end
+  if sort == 'd' then return 'd' .. rest end
+  local n, holder = string.match(rest, '^(%d+) (.*)$')
+  local attempt, by = string.match(whose, '^(%d+) (.*)$')
+  if by == '' or by ~= holder or tonumber(n) > tonumber(attempt) then return 'b' end
+  return 's'
+end
+
+local answers = {}
+for i, key in ipairs(KEYS) do
+  local claim, value, a = ARGV[i + 1], redis.call('GET', key), 's'
+  if value and value ~= claim then a = answer(key, value, claim) end
+  if type(a) == 'table' then return a end
+  if a == 's' then redis.call('SET', key, claim, 'PX', ARGV[1]) end
+  answers[i] = a
+end
+return answers
