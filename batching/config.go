@@ -47,7 +47,7 @@ var ErrBufferFull = errors.New("batching: the buffer is full")
 // Config configures [NewPublisher].
 type Config struct {
 	Mode Mode
-	// MaxSize is how many messages a batch has at most. Zero means 100.
+	// MaxSize is how many messages a batch has at most. Zero means 500.
 	MaxSize int
 	// MaxBytes is how many bytes of payload a batch has at most. A message that
 	// has more is refused with events.ErrTooLarge. Zero means 1 MiB.
@@ -87,7 +87,7 @@ func (cfg *Config) complete() error {
 	case cfg.Full < WaitForRoom || cfg.Full > ErrorWhenFull:
 		return bad("Full", cfg.Full, "is no policy", "use batching.WaitForRoom or batching.ErrorWhenFull")
 	case cfg.MaxSize < 0:
-		return bad("MaxSize", cfg.MaxSize, "is negative", "set a number of messages, or 0 for 100")
+		return bad("MaxSize", cfg.MaxSize, "is negative", "set a number of messages, or 0 for 500")
 	case cfg.MaxBytes < 0:
 		return bad("MaxBytes", cfg.MaxBytes, "is negative", "set a number of bytes, or 0 for 1 MiB")
 	case cfg.MaxWait < 0:
@@ -99,7 +99,7 @@ func (cfg *Config) complete() error {
 	case cfg.MaxBufferedBytes < 0:
 		return bad("MaxBufferedBytes", cfg.MaxBufferedBytes, "is negative", "set a number of bytes, or 0 for 64 MiB")
 	}
-	setDefault(&cfg.MaxSize, 100)
+	setDefault(&cfg.MaxSize, 500)
 	setDefault(&cfg.MaxBytes, 1<<20)
 	setDefault(&cfg.MaxConcurrentBatches, 5)
 	setDefault(&cfg.MaxBuffered, 10_000)
