@@ -21,6 +21,7 @@ var (
 // batch is what goes out in one Publish call of the publisher beneath.
 type batch struct {
 	topic string
+	first uint64 // the lowest number of its items
 	items []item
 	queue *queue          // whose batch it is; nil when failed messages are tried again
 	until context.Context // ends the attempt; nil if nothing does
@@ -47,19 +48,31 @@ func (b *batch) send(next message.Publisher) {
 	err = next.Publish(b.topic, msgs...)
 }
 
+// messages returns what the publisher beneath gets: the messages themselves
+// where it can, as a copy costs more than all the rest of their way. The end of
+// one caller's context must not end a batch of several, or one that nobody waits for.
 func (b *batch) messages() []*message.Message {
 	msgs := make([]*message.Message, len(b.items))
-	for i, it := range b.items {
+	var copies []message.Message // one allocation for all
+	for i := range b.items {
+		msg := b.items[i].msg
+		ctx := msg.Context()
 		switch {
 		case b.until != nil:
-			msgs[i] = it.msg.Copy()
-			msgs[i].SetContext(borrowed{b.until, it.msg.Context()})
-		case it.result == nil || len(b.items) > 1:
-			// The end of one caller's context must not end a batch of several.
-			msgs[i] = detached(it.msg)
-		default:
-			msgs[i] = it.msg
+			msgs[i] = msg.Copy()
+			msgs[i].SetContext(borrowed{b.until, ctx})
+			continue
+		case ctx.Done() == nil, b.items[i].result != nil && len(b.items) == 1:
+			msgs[i] = msg
+			continue
 		}
+		if copies == nil {
+			copies = make([]message.Message, len(b.items))
+		}
+		c := &copies[i]
+		c.UUID, c.Metadata, c.Payload = msg.UUID, msg.Metadata, msg.Payload
+		c.SetContext(context.WithoutCancel(ctx))
+		msgs[i] = c
 	}
 	return msgs
 }
@@ -125,8 +138,10 @@ func (p *Publisher) publish(b *batch) {
 // settle hands out the results of a batch. The caller holds the lock.
 func (p *Publisher) settle(b *batch) {
 	p.active--
+	drained := true
 	if b.queue != nil {
 		b.queue.underway = nil
+		drained = b.queue.items.len() == 0
 	}
 	for i, it := range b.items {
 		if b.kept == nil {
@@ -138,6 +153,7 @@ func (p *Publisher) settle(b *batch) {
 	if b.kept != nil {
 		p.forget()
 	}
+	p.offerRoom(drained)
 	p.notify()
 }
 

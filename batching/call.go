@@ -8,9 +8,10 @@ import (
 // call is one Publish call in Wait mode. It is guarded by the publisher's lock
 // until it has finished; then nothing changes any more.
 type call struct {
-	finished chan struct{} // closed when every message has its result
+	finished chan struct{} // gets one token when every message has its result
 	results  []result
 	open     int
+	given    bool      // up while a batch had a message of it, which still refers to it
 	single   [1]result // Most calls have one message.
 }
 
@@ -23,8 +24,13 @@ type result struct {
 	err    error
 }
 
-func newCall(n int) *call {
-	c := &call{finished: make(chan struct{}), open: n}
+// newCall returns a call for so many messages, one at least.
+func (p *Publisher) newCall(n int) *call {
+	c, _ := p.calls.Get().(*call)
+	if c == nil {
+		c = &call{finished: make(chan struct{}, 1)}
+	}
+	c.open = n
 	if n == 1 {
 		c.results = c.single[:]
 	} else {
@@ -33,10 +39,16 @@ func newCall(n int) *call {
 	for i := range c.results {
 		c.results[i].call = c
 	}
-	if n == 0 {
-		close(c.finished)
-	}
 	return c
+}
+
+// release lets a call that has finished be used again.
+func (p *Publisher) release(c *call) {
+	if c.given {
+		return
+	}
+	c.results, c.single = nil, [1]result{}
+	p.calls.Put(c)
 }
 
 // set records the result; the first one counts.
@@ -46,7 +58,7 @@ func (r *result) set(err error) {
 	}
 	r.has, r.err = true, err
 	if r.call.open--; r.call.open == 0 {
-		close(r.call.finished)
+		r.call.finished <- struct{}{}
 	}
 }
 

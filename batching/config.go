@@ -5,6 +5,7 @@ package batching
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -46,10 +47,10 @@ var ErrBufferFull = errors.New("batching: the buffer is full")
 // Config configures [NewPublisher].
 type Config struct {
 	Mode Mode
-	// MaxSize is how many messages a batch has at most. Zero means 100.
+	// MaxSize is how many messages a batch has at most. Zero means 500.
 	MaxSize int
-	// MaxBytes is how many bytes of payload a batch has at most; a larger
-	// message is a batch of its own. Zero means 1 MiB.
+	// MaxBytes is how many bytes of payload a batch has at most. A message that
+	// has more is refused with events.ErrTooLarge. Zero means 1 MiB.
 	MaxBytes int
 	// MaxWait is how long the first message of a batch waits for others. Zero
 	// means 1 s when Buffered. In Wait mode zero means not at all: a batch is
@@ -63,7 +64,10 @@ type Config struct {
 	// no longer. Failed ones make room when RetryFailed has published them, or
 	// with TakeFailed. Zero means 10 000.
 	MaxBuffered int
-	// Full says what Publish does when MaxBuffered are held.
+	// MaxBufferedBytes is how many bytes of payload they have at most, together.
+	// It must not be below MaxBytes. Zero means 64 MiB, or MaxBytes if that is more.
+	MaxBufferedBytes int
+	// Full says what Publish does when no more can be held.
 	Full FullPolicy
 	// Strategy names the batch that a message belongs to. Messages of one name
 	// and topic stay in order: one batch of them is under way at a time. It must
@@ -83,7 +87,7 @@ func (cfg *Config) complete() error {
 	case cfg.Full < WaitForRoom || cfg.Full > ErrorWhenFull:
 		return bad("Full", cfg.Full, "is no policy", "use batching.WaitForRoom or batching.ErrorWhenFull")
 	case cfg.MaxSize < 0:
-		return bad("MaxSize", cfg.MaxSize, "is negative", "set a number of messages, or 0 for 100")
+		return bad("MaxSize", cfg.MaxSize, "is negative", "set a number of messages, or 0 for 500")
 	case cfg.MaxBytes < 0:
 		return bad("MaxBytes", cfg.MaxBytes, "is negative", "set a number of bytes, or 0 for 1 MiB")
 	case cfg.MaxWait < 0:
@@ -92,11 +96,17 @@ func (cfg *Config) complete() error {
 		return bad("MaxConcurrentBatches", cfg.MaxConcurrentBatches, "is negative", "set a number of batches, or 0 for 5")
 	case cfg.MaxBuffered < 0:
 		return bad("MaxBuffered", cfg.MaxBuffered, "is negative", "set a number of messages, or 0 for 10 000")
+	case cfg.MaxBufferedBytes < 0:
+		return bad("MaxBufferedBytes", cfg.MaxBufferedBytes, "is negative", "set a number of bytes, or 0 for 64 MiB")
 	}
-	setDefault(&cfg.MaxSize, 100)
+	setDefault(&cfg.MaxSize, 500)
 	setDefault(&cfg.MaxBytes, 1<<20)
 	setDefault(&cfg.MaxConcurrentBatches, 5)
 	setDefault(&cfg.MaxBuffered, 10_000)
+	setDefault(&cfg.MaxBufferedBytes, max(64<<20, cfg.MaxBytes))
+	if cfg.MaxBufferedBytes < cfg.MaxBytes {
+		return bad("MaxBufferedBytes", cfg.MaxBufferedBytes, fmt.Sprintf("is below MaxBytes, %d: a message of that size would never find room", cfg.MaxBytes), "raise it, or lower MaxBytes")
+	}
 	if cfg.MaxWait == 0 && cfg.Mode == Buffered {
 		cfg.MaxWait = time.Second
 	}

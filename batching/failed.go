@@ -32,12 +32,18 @@ func (f *failure) conclude(err error) {
 func (p *Publisher) keep(topic string, msg *message.Message, err error) *failure {
 	f := &failure{FailedMessage: events.FailedMessage{Topic: topic, Message: detached(msg), Err: err}}
 	p.failed = append(p.failed, f)
+	p.failedBytes += len(msg.Payload)
 	return f
 }
 
 // forget removes the entries that are gone from the list.
 func (p *Publisher) forget() {
-	p.failed = slices.DeleteFunc(p.failed, func(f *failure) bool { return f.gone })
+	p.failed = slices.DeleteFunc(p.failed, func(f *failure) bool {
+		if f.gone {
+			p.failedBytes -= len(f.Message.Payload)
+		}
+		return f.gone
+	})
 }
 
 func exported(failed []*failure) []events.FailedMessage {
@@ -71,7 +77,7 @@ func (p *Publisher) TakeFailed() []events.FailedMessage {
 		}
 	}
 	p.forget()
-	p.notify()
+	p.offerRoom(true)
 	return exported(taken)
 }
 

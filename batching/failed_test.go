@@ -61,7 +61,7 @@ func TestMessagesStayListedWhileTheyAreRetried(t *testing.T) {
 		slow := func([]*message.Message) error { <-time.After(time.Minute); return nil }
 		p, _ := failing(t, batching.Config{MaxSize: 1}, slow, "1", "2")
 		go func() { check(t, p.RetryFailed(context.Background())) }()
-		for _, want := range []batching.MemoryStats{{Failed: 2, ActiveBatches: 1}, {Failed: 1, ActiveBatches: 1}, {}} {
+		for _, want := range []batching.MemoryStats{{Failed: 2, FailedBytes: 20, ActiveBatches: 1}, {Failed: 1, FailedBytes: 10, ActiveBatches: 1}, {}} {
 			synctest.Wait()
 			if got := p.MemoryStats(); got != want || len(p.FailedMessages()) != want.Failed {
 				t.Errorf("got %+v and %d listed, want %+v", got, len(p.FailedMessages()), want)

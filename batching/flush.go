@@ -46,7 +46,7 @@ func (p *Publisher) Close() error { return p.Shutdown(context.Background()) }
 func (p *Publisher) Shutdown(ctx context.Context) error {
 	p.mu.Lock()
 	p.closed = true
-	p.notify() // Whoever waits for room learns of it.
+	p.offerRoom(true) // Whoever waits for room learns of it.
 	p.ripenAll()
 	// A queue exists as long as it has messages, waiting or under way.
 	err := p.wait(ctx, func() bool { return len(p.queues) == 0 && p.retry == nil })
@@ -95,6 +95,7 @@ func (p *Publisher) giveUp(cause error) (kept map[string][]error) {
 		}
 		q.proceed()
 	}
+	p.offerRoom(true)
 	if p.retry != nil {
 		p.retry.giveUp(unknown)
 	}

@@ -60,6 +60,70 @@ func TestAFullBufferDoesNotWaitForBatchesToFill(t *testing.T) {
 	})
 }
 
+func TestTheBufferIsBoundedByBytesToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out := &target{fail: func(string, []*message.Message) error { <-time.After(time.Second); return errDown }}
+		cfg := batching.Config{Mode: batching.Buffered, MaxBytes: 20, MaxBufferedBytes: 30, MaxWait: time.Hour, Full: batching.ErrorWhenFull}
+		p := newPublisher(t, out, cfg)
+		for i := range 10 {
+			if err := p.Publish("t", msg(fmt.Sprint(i), fmt.Sprint("type", i))); (err == nil) != (i < 3) || err != nil && !errors.Is(err, batching.ErrBufferFull) {
+				t.Errorf("message %d: %v", i, err)
+			}
+		}
+		<-time.After(time.Second) // It was full, so nothing waits for an hour.
+		synctest.Wait()
+		if stats := p.MemoryStats(); stats.FailedBytes != 30 || stats.Bytes != 0 {
+			t.Errorf("held %+v, want all as failed", stats)
+		}
+		if err := p.Publish("t", msg("more", "a")); !errors.Is(err, batching.ErrBufferFull) {
+			t.Errorf("there is room beside failed messages: %v", err)
+		}
+		out.fail = nil
+		check(t, p.RetryFailed(t.Context()))
+		check(t, p.Publish("t", msg("more", "a")))
+		check(t, p.Close())
+
+		cfg.Full = batching.WaitForRoom
+		out.fail = func(string, []*message.Message) error { <-time.After(time.Second); return nil }
+		p = newPublisher(t, out, cfg)
+		start := time.Now()
+		for i := range 6 {
+			check(t, p.Publish("t", msg(fmt.Sprint(i), "a")))
+		}
+		if waited := time.Since(start); waited == 0 || waited > time.Minute {
+			t.Errorf("waited for room for %v", waited)
+		}
+		check(t, p.Close())
+	})
+}
+
+// Those who wait are woken for several places at a time, yet nobody waits for
+// places that do not come.
+func TestWhoWaitsForRoomGetsItWhateverBecomesFree(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hang := make(chan struct{})
+		out := &target{fail: func(_ string, msgs []*message.Message) error {
+			if msgs[0].Metadata[events.MetadataType] == "hangs" {
+				<-hang
+			}
+			return nil
+		}}
+		p := newPublisher(t, out, batching.Config{Mode: batching.Buffered, MaxBuffered: 100, MaxSize: 10})
+		for i := range 99 {
+			check(t, p.Publish("t", msg(fmt.Sprint(i), "hangs")))
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		for i := range 50 { // One place is enough for one after the other.
+			m := msg(fmt.Sprint("free", i), "goes")
+			m.SetContext(ctx)
+			check(t, p.Publish("t", m))
+		}
+		close(hang)
+		check(t, p.Close())
+	})
+}
+
 func TestFailedMessagesTakeRoomUntilTheyAreRetriedOrTaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		down := func(string, []*message.Message) error { return errors.New("down") }

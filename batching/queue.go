@@ -27,14 +27,45 @@ type queue struct {
 	key queueKey
 
 	items    line
-	busy     bool   // its goroutine runs
-	underway *batch // that its goroutine publishes
+	busy     bool   // its goroutine runs, or that of a lone call
+	underway *batch // that is being published
+	alone    batch  // room for the one of a lone call
 
 	// The last ones of the items may still wait for more to come.
 	fresh      int
 	freshBytes int
 	since      time.Time     // when the first of those came
 	gathering  *list.Element // in the publisher's list, as long as there are any
+}
+
+// mostSpare is how many queues without messages are kept for later ones: one that
+// is filled now and then would be made anew each time.
+const mostSpare = 16
+
+// queueOf returns the queue of a key. The caller holds the lock and puts
+// messages into it.
+func (p *Publisher) queueOf(key queueKey) *queue {
+	q := p.queues[key]
+	if q != nil {
+		return q
+	}
+	if n := len(p.spare); n > 0 {
+		q, p.spare = p.spare[n-1], p.spare[:n-1]
+		q.key = key
+	} else {
+		q = &queue{p: p, key: key}
+	}
+	p.queues[key] = q
+	return q
+}
+
+// removeQueue takes a queue out that has no messages any more.
+func (p *Publisher) removeQueue(q *queue) {
+	delete(p.queues, q.key)
+	if len(p.spare) < mostSpare && cap(q.items.items) <= 4*p.cfg.MaxSize {
+		q.key = queueKey{}
+		p.spare = append(p.spare, q)
+	}
 }
 
 func (q *queue) add(it item) {
@@ -59,7 +90,7 @@ func (q *queue) proceed() {
 		q.busy = true
 		go q.p.work(q)
 	case q.items.len() == 0:
-		delete(q.p.queues, q.key)
+		q.p.removeQueue(q)
 		q.p.notify()
 	}
 }
@@ -68,7 +99,7 @@ func (q *queue) proceed() {
 func (q *queue) oldest() uint64 {
 	switch {
 	case q.underway != nil:
-		return q.underway.items[0].number
+		return q.underway.first
 	case q.items.len() > 0:
 		return q.items.first().number
 	default:
@@ -113,6 +144,7 @@ func (q *queue) take() *batch {
 		it := q.leave(0)
 		if it.result != nil && it.msg.Context().Err() != nil {
 			q.p.done(q.key.topic, it, notPublished(context.Cause(it.msg.Context())))
+			q.p.offerRoom(true)
 			q.p.notify()
 			continue
 		}
@@ -126,7 +158,7 @@ func (q *queue) take() *batch {
 		return nil
 	}
 	q.p.active++
-	q.underway = &batch{topic: q.key.topic, items: items, queue: q}
+	q.underway = &batch{topic: q.key.topic, first: items[0].number, items: items, queue: q}
 	return q.underway
 }
 
@@ -157,6 +189,7 @@ func (q *queue) leave(i int) item {
 // the queue, is not published.
 func (q *queue) withdraw(r *result, cause error) {
 	q.p.done(q.key.topic, q.leave(q.items.find(r.number)), notPublished(cause))
+	q.p.offerRoom(true)
 	q.proceed()
 }
 

@@ -199,7 +199,7 @@ func noMessageIsLost(t *testing.T, mode batching.Mode, source *rand.Rand) {
 			t.Errorf("%s is published, its caller was told: %v", id, err)
 		}
 	}
-	if stats := p.MemoryStats(); stats != (batching.MemoryStats{Failed: len(failed)}) {
+	if stats := p.MemoryStats(); stats != (batching.MemoryStats{Failed: len(failed), FailedBytes: 10 * len(failed)}) {
 		t.Errorf("held after Close: %+v", stats)
 	}
 }

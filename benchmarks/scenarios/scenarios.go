@@ -60,7 +60,7 @@ func publish() []harness.Scenario {
 			Contestants: []string{redis, batched, buffered, memory, wmRedis, gochannel, typescript, goRedis, pipelined}, Peer: wmRedis, Best: pipelined,
 		}, {
 			Name: "publish-bulk", Title: "4 callers, 100 messages a call", Measure: "publish", Load: load(4, 100), Quick: true,
-			Contestants: []string{redis, memory, wmRedis, gochannel, asynq, river, goRedis, redisBench}, Peer: wmRedis, Best: goRedis,
+			Contestants: []string{redis, batched, buffered, memory, wmRedis, gochannel, asynq, river, goRedis, redisBench}, Peer: wmRedis, Best: goRedis,
 		}, {
 			Name: "publish-fsync", Title: "64 callers, one message a call, appendfsync always", Measure: "publish", Load: load(64, 1),
 			Server:      []string{"--appendonly", "yes", "--appendfsync", "always"},
