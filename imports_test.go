@@ -17,7 +17,7 @@ const module = "github.com/logistically/events"
 var mayImport = map[string][]string{
 	"":                        {"internal/jsontext", "internal/nilcheck"},
 	"transport":               {"", "internal/nilcheck"},
-	"transport/redis":         {"", "transport", "internal/jsontext", "internal/nilcheck"},
+	"transport/redis":         {"", "transport", "transport/redis/internal/pack", "internal/jsontext", "internal/nilcheck"},
 	"transport/memory":        {"", "transport"},
 	"transport/console":       {"", "transport"},
 	"transport/transporttest": {"", "transport"},
@@ -37,15 +37,20 @@ var mayImport = map[string][]string{
 	"internal/sqldialect":     {""},
 	"internal/redisserver":    {},
 	"internal/webhooks":       {},
+
+	"transport/redis/internal/pack": {},
 }
 
 // mayLink names, for packages that people link into services, what they may
 // import from other modules.
 var mayLink = map[string][]string{
-	"":                  {"github.com/ThreeDotsLabs/watermill/message", "github.com/google/uuid"},
-	"transport":         {"github.com/ThreeDotsLabs/watermill/message"},
-	"transport/redis":   {"github.com/ThreeDotsLabs/watermill/message", "github.com/redis/go-redis/v9", "github.com/vmihailenco/msgpack/v5", "github.com/cenkalti/backoff/v4", "github.com/google/uuid"},
-	"transport/memory":  {"github.com/ThreeDotsLabs/watermill/message"},
+	"":                 {"github.com/ThreeDotsLabs/watermill/message", "github.com/google/uuid"},
+	"transport":        {"github.com/ThreeDotsLabs/watermill/message"},
+	"transport/redis":  {"github.com/ThreeDotsLabs/watermill/message", "github.com/redis/go-redis/v9", "github.com/vmihailenco/msgpack/v5", "github.com/cenkalti/backoff/v4", "github.com/google/uuid"},
+	"transport/memory": {"github.com/ThreeDotsLabs/watermill/message"},
+
+	"transport/redis/internal/pack": {"github.com/ThreeDotsLabs/watermill/message", "github.com/klauspost/compress/zstd"},
+
 	"transport/console": {"github.com/ThreeDotsLabs/watermill/message"},
 	"validation":        {"github.com/google/jsonschema-go", "github.com/santhosh-tekuri/jsonschema/v6", "golang.org/x/text"},
 	"cloudevents":       {"github.com/ThreeDotsLabs/watermill/message"},
@@ -56,7 +61,7 @@ var mayLink = map[string][]string{
 		"go.opentelemetry.io/otel"},
 	"middleware/sqlonce": {"github.com/ThreeDotsLabs/watermill/message"},
 	"outbox":             {"github.com/ThreeDotsLabs/watermill/message"},
-	"eventstest": {"github.com/ThreeDotsLabs/watermill/message", "github.com/google/go-cmp/cmp"},
+	"eventstest":         {"github.com/ThreeDotsLabs/watermill/message", "github.com/google/go-cmp/cmp"},
 }
 
 type goPackage struct {
@@ -124,6 +129,7 @@ func TestAServiceOnRedisLinksFewModules(t *testing.T) {
 		"github.com/ThreeDotsLabs/watermill",
 		"github.com/cespare/xxhash/v2",
 		"github.com/google/uuid",
+		"github.com/klauspost/compress",
 		"github.com/lithammer/shortuuid/v3",
 		"github.com/oklog/ulid",
 		"github.com/pkg/errors",

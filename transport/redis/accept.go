@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 	"time"
@@ -13,7 +14,6 @@ import (
 func (r *receiver) accept(s *stream, raw []rawEntry, deliveries map[string]int64, at time.Time) {
 	page := make([]entry, len(raw)) // one allocation for all
 	good := page[:0]
-	bytes := 0
 	openEnvelopes(raw, r.cfg.Envelopes)
 	payloads := copyPayloads(raw)
 	for i := range raw {
@@ -26,7 +26,7 @@ func (r *receiver) accept(s *stream, raw []rawEntry, deliveries map[string]int64
 		e.reads = max(deliveries[e.id], 1)
 		e.Attempt += int(e.reads - 1)
 		n := len(e.fields.payload)
-		err := decode(&e.message, e.fields, payloads[:n:n])
+		err := e.decode(&raw[i], payloads[:n:n])
 		payloads = payloads[n:]
 		if err != nil {
 			r.bury(e, &raw[i], err)
@@ -34,7 +34,6 @@ func (r *receiver) accept(s *stream, raw []rawEntry, deliveries map[string]int64
 		}
 		e.message.SetContext(&e.context)
 		e.Message = &e.message
-		bytes += n
 		good = page[:len(good)+1]
 	}
 	if len(good) == 0 {
@@ -44,8 +43,8 @@ func (r *receiver) accept(s *stream, raw []rawEntry, deliveries map[string]int64
 	for i := range good {
 		r.held.push(&good[i])
 		r.queue = append(r.queue, &good[i])
+		r.waits(&good[i], +1)
 	}
-	r.queueBytes += bytes
 	r.mu.Unlock()
 	signal(r.arrived)
 }
@@ -77,29 +76,26 @@ func (e *entry) restore() {
 	}
 }
 
-// splitID reads the two numbers of an entry id; what is none reads as 0.
-func splitID(id string) (ms, seq uint64) {
+// splitID reads the two numbers of an entry id, and which of many messages of an
+// entry it is of; what is none reads as 0.
+func splitID(id string) (ms, seq, item uint64) {
 	left, right, _ := strings.Cut(id, "-")
+	right, last, _ := strings.Cut(right, "#")
 	ms, _ = strconv.ParseUint(left, 10, 64)
 	seq, _ = strconv.ParseUint(right, 10, 64)
-	return ms, seq
+	item, _ = strconv.ParseUint(last, 10, 64)
+	return ms, seq, item
 }
 
 func compareIDs(a, b string) int {
-	aMS, aSeq := splitID(a)
-	bMS, bSeq := splitID(b)
-	switch {
-	case aMS < bMS, aMS == bMS && aSeq < bSeq:
-		return -1
-	case aMS == bMS && aSeq == bSeq:
-		return 0
-	}
-	return 1
+	aMS, aSeq, aItem := splitID(a)
+	bMS, bSeq, bItem := splitID(b)
+	return cmp.Or(cmp.Compare(aMS, bMS), cmp.Compare(aSeq, bSeq), cmp.Compare(aItem, bItem))
 }
 
 // storedAt reads the time that the server puts into an entry's id.
 func storedAt(id string) time.Time {
-	if ms, _ := splitID(id); ms > 0 {
+	if ms, _, _ := splitID(id); ms > 0 {
 		return time.UnixMilli(int64(ms))
 	}
 	return time.Time{}

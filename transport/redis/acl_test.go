@@ -84,6 +84,11 @@ func TestTheRulesAllowWhatIsUsedAndNothingElse(t *testing.T) {
 	for range 4 { // one of them the first time
 		f.check(r.Settle(ctx, f.receive(r).Ack()))
 	}
+	f.check(f.packerOf(f.limited("publisher", rules["publisher"]), redis.PackConfig{}).Publish("t", numbered(3)...))
+	f.check(r.Settle(ctx, f.receive(r).Ack())) // one of three
+	redis.Crash(r)
+	r = open()
+	f.check(r.Settle(ctx, acks(f.receiveAll(r, 2))...))
 	f.check(f.client.XGroupDestroy(ctx, "t", "g").Err())
 	f.eventually("the group is there again", func() bool { return f.log.count("is created again") == 1 && f.consumers() > 0 })
 	f.check(r.Close())

@@ -12,6 +12,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/logistically/events"
 	"github.com/logistically/events/internal/jsontext"
+	"github.com/logistically/events/internal/nilcheck"
 	goredis "github.com/redis/go-redis/v9"
 )
 
@@ -89,6 +90,22 @@ func (f EnvelopeFormat) check() error {
 		return bad("OriginPrefix", f.OriginPrefix, "is set for version 2, which has none", "leave it empty, or use version 3")
 	}
 	return nil
+}
+
+// checkFormat refuses formats that cannot work.
+func (cfg *PublisherConfig) checkFormat() error {
+	bad := func(value any, problem, remedy string) error {
+		return &events.ConfigError{Field: "redis.PublisherConfig.Format", Value: value, Problem: problem, Remedy: remedy}
+	}
+	switch {
+	case cfg.Format == nil:
+		return nil
+	case nilcheck.IsNil(cfg.Format):
+		return bad(nil, "is a nil pointer", "leave it out, or set it to a redis.EnvelopeFormat")
+	case cfg.Pack != nil:
+		return bad(cfg.Format, "is set beside Pack, which writes a format of its own", "set one of the two")
+	}
+	return cfg.Format.check()
 }
 
 // Encode returns the fields and values of a message's stream entry. The error wraps

@@ -39,6 +39,12 @@ func Renew(tr transport.Receiver) {
 	}
 }
 
+// PackAll makes a publisher pack messages that come alone, too.
+func PackAll(p *Publisher) *Publisher {
+	p.pack.least = 1
+	return p
+}
+
 // EncodeAt is EnvelopeFormat.Encode at another time.
 func EncodeAt(f EnvelopeFormat, topic string, msg *message.Message, now time.Time) ([]any, error) {
 	return f.encode(topic, msg, now)

@@ -14,6 +14,10 @@ const (
 	fieldMetadata = "metadata" // MessagePack map, or empty
 	fieldPayload  = "payload"
 
+	// fieldPacked is the only field of an entry that carries many messages; see
+	// package pack. Who does not know it misses the UUID, and says so.
+	fieldPacked = "_events_packed"
+
 	fieldAttempt = "_events_attempt" // of the next delivery
 	fieldOrigin  = "_events_id"      // where the entry was first stored
 	fieldStored  = "_events_stored"  // when, in Unix milliseconds
@@ -71,6 +75,7 @@ func Decode(values map[string]any) (*message.Message, error) {
 type fields struct {
 	uuid, metadata, payload string
 	attempt, origin, stored string
+	packed                  string
 	hasUUID                 bool
 	envelope                *envelope // of an entry that may be one; see open
 }
@@ -90,6 +95,8 @@ func (f *fields) set(name, value string) {
 		f.origin = value
 	case fieldStored:
 		f.stored = value
+	case fieldPacked:
+		f.packed = value
 	case fieldData, fieldMore:
 		f.setEnvelope(name, value)
 	}

@@ -74,7 +74,7 @@ func FuzzEnvelope(f *testing.F) {
 			t.Errorf("%q: payload %q", data, msg.Payload)
 		}
 		e := &entry{fields: known, stream: &stream{retry: true}}
-		again := e.again(2)
+		again := e.again(e.fields, 2)
 		next := &entry{stream: e.stream}
 		for i := 0; i < len(again); i += 2 {
 			next.fields.set(again[i], again[i+1])

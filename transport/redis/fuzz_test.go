@@ -95,7 +95,7 @@ func FuzzEntry(f *testing.F) {
 			t.Errorf("attempt %d", d.Attempt)
 		}
 		// What it says of itself is the same after one more retry.
-		packed, err := msgpack.Marshal(closed.queue[0].again(d.Attempt + 1))
+		packed, err := msgpack.Marshal(closed.queue[0].again(closed.queue[0].fields, d.Attempt+1))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -15,8 +15,11 @@ type entry struct {
 	receiver *receiver
 	stream   *stream
 	id       string // in stream
-	fields   fields // as they were read
+	fields   fields // as they were read; see original
 	reads    int64  // how often the server had delivered it when it became ours
+
+	bundle *bundle // of an entry that carries many messages; or else nil
+	item   int     // which of them this is, or whole
 
 	// Guarded by the receiver's lock.
 	state      state
@@ -104,12 +107,18 @@ func (r *receiver) orphan(e *entry) bool {
 	return e.confirmed.Before(e.stream.gone)
 }
 
-// lose ends the context of a delivery that is somebody else's by now.
+// lose ends the context of the deliveries of an entry that is somebody else's by now.
 func (r *receiver) lose(e *entry) {
-	if _, ok := r.take(e, done); ok {
-		e.context.end(lostContext)
-		r.incidents.leases.Add(1)
-		r.cfg.Logger.Warn("redis: lease lost", "topic", e.Topic, "id", e.ID, "event", e.Message.UUID)
+	lost := int64(0)
+	for _, s := range r.sharers(e) {
+		if _, ok := r.take(s, done); ok {
+			s.context.end(lostContext)
+			lost++
+		}
+	}
+	if lost > 0 {
+		r.incidents.leases.Add(lost)
+		r.cfg.Logger.Warn("redis: lease lost", "topic", e.Topic, "id", e.ID, "event", e.Message.UUID, "deliveries", lost)
 	}
 }
 

@@ -29,7 +29,7 @@ func (r *receiver) renew() {
 func (r *receiver) renewAll() {
 	old := time.Now().Add(-r.cfg.Lease / 4)
 	byStream := map[*stream][]*entry{}
-	for _, e := range r.snapshot(func(e *entry) bool { return e.confirmed.Before(old) }) {
+	for _, e := range leases(r.snapshot(func(e *entry) bool { return e.confirmed.Before(old) })) {
 		byStream[e.stream] = append(byStream[e.stream], e)
 	}
 	for s, held := range byStream {
@@ -94,10 +94,12 @@ func (r *receiver) noticeGone(s *stream, held []*entry, owners map[string]string
 }
 
 func (r *receiver) confirm(e *entry, at time.Time) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if e.state == ready || e.state == given {
-		r.held.renewed(e, at)
+	for _, s := range r.sharers(e) {
+		r.mu.Lock()
+		if s.state == ready || s.state == given {
+			r.held.renewed(s, at)
+		}
+		r.mu.Unlock()
 	}
 }
 
@@ -225,6 +227,9 @@ func (r *receiver) claim(s *stream, ids []string, at time.Time) error {
 	entries, err := raw.entries(nil)
 	if err != nil {
 		return fmt.Errorf("xclaim: %w", err)
+	}
+	if err := r.readProgress(s, entries); err != nil {
+		return err // As above.
 	}
 	r.accept(s, entries, counts, at)
 	return r.forgetDeleted(s, entries, counts)

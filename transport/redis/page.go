@@ -11,7 +11,7 @@ import (
 type pageOfEntries struct {
 	read    time.Time // before the command was sent
 	parts   []partOfPage
-	count   int        // of entries
+	count   int        // of messages
 	bytes   int        // of their payloads
 	size    int        // of all their fields
 	entries []rawEntry // those of all parts
@@ -28,9 +28,10 @@ func (p *pageOfEntries) add(s *stream, entries []rawEntry) {
 		return
 	}
 	p.parts = append(p.parts, partOfPage{s, entries})
-	p.count += len(entries)
 	for i := range entries {
-		p.bytes += len(entries[i].known.payload)
+		count, bytes := entries[i].messages()
+		p.count += count
+		p.bytes += bytes
 		p.size += len(entries[i].all.text)
 	}
 }

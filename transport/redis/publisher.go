@@ -27,6 +27,8 @@ type PublisherConfig struct {
 	// Format is how messages are written. Nil means watermill-redisstream's format; an
 	// [EnvelopeFormat] writes for services of the TypeScript library.
 	Format Format
+	// Pack makes entries of many messages. Nil means an entry for each.
+	Pack *PackConfig
 }
 
 // Publisher appends messages to streams (XADD). A topic is the key of its stream.
@@ -35,6 +37,7 @@ type Publisher struct {
 	client goredis.UniversalClient
 	format Format // nil: watermill-redisstream's
 	shared sharer // for single messages
+	pack   *PackConfig
 	closed atomic.Bool
 }
 
@@ -43,15 +46,14 @@ func NewPublisher(cfg PublisherConfig) (*Publisher, error) {
 	if nilcheck.IsNil(cfg.Client) {
 		return nil, &events.ConfigError{Field: "redis.PublisherConfig.Client", Value: nil, Problem: "is nil", Remedy: "pass a client, such as goredis.NewClient's"}
 	}
-	if cfg.Format != nil {
-		if nilcheck.IsNil(cfg.Format) {
-			return nil, &events.ConfigError{Field: "redis.PublisherConfig.Format", Value: nil, Problem: "is a nil pointer", Remedy: "leave it out, or set it to a redis.EnvelopeFormat"}
-		}
-		if err := cfg.Format.check(); err != nil {
-			return nil, err
-		}
+	packing, err := cfg.Pack.complete()
+	if err != nil {
+		return nil, err
 	}
-	return &Publisher{client: cfg.Client, format: cfg.Format, shared: sharer{client: cfg.Client}}, nil
+	if err := cfg.checkFormat(); err != nil {
+		return nil, err
+	}
+	return &Publisher{client: cfg.Client, format: cfg.Format, shared: sharer{client: cfg.Client}, pack: packing}, nil
 }
 
 // Publish implements message.Publisher. Several messages go out in one round
@@ -69,6 +71,9 @@ func (p *Publisher) Publish(topic string, msgs ...*message.Message) error {
 	}
 	if err := transport.CheckTopic(topic); err != nil {
 		return fmt.Errorf("redis: publish: %w", err)
+	}
+	if p.pack != nil && len(msgs) >= p.pack.least {
+		return p.publishPacked(topic, msgs)
 	}
 	var room [1]*goredis.StringCmd
 	cmds := room[:] // the usual case allocates nothing
@@ -105,18 +110,12 @@ func commands(format Format, topic string, msgs []*message.Message, cmds []*gore
 		adding = newAdding(topic, msgs)
 	}
 	for i, msg := range msgs {
-		err := check(msg)
-		if err == nil && msg.Context().Err() != nil {
-			err = context.Cause(msg.Context())
-		}
+		err := sendable(msg)
 		if err == nil && format != nil {
 			cmds[i], err = format.command(topic, msg)
 		}
 		if err != nil {
-			if msg == nil {
-				msg = message.NewMessage("", nil)
-			}
-			failed = append(failed, events.FailedMessage{Topic: topic, Message: msg, Err: err})
+			failed = append(failed, failedMessage(topic, msg, err))
 			continue
 		}
 		if format == nil {
@@ -124,6 +123,22 @@ func commands(format Format, topic string, msgs []*message.Message, cmds []*gore
 		}
 	}
 	return failed
+}
+
+// sendable returns an error if a message cannot be sent.
+func sendable(msg *message.Message) error {
+	err := check(msg)
+	if err == nil && msg.Context().Err() != nil {
+		err = context.Cause(msg.Context())
+	}
+	return err
+}
+
+func failedMessage(topic string, msg *message.Message, err error) events.FailedMessage {
+	if msg == nil {
+		msg = message.NewMessage("", nil)
+	}
+	return events.FailedMessage{Topic: topic, Message: msg, Err: err}
 }
 
 // bulk sends all messages in one round trip. The end of one message's context is

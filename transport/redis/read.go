@@ -136,7 +136,7 @@ func (r *reader) fetch(p *pageOfEntries, streams []*stream, count int) error {
 func (r *receiver) room(n, times int) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	waiting := len(r.queue) + r.coming
+	waiting := len(r.queue) + r.bundled + r.coming
 	free := times*r.cfg.Prefetch - waiting
 	freeBytes := times*r.cfg.PrefetchBytes - r.queueBytes - r.comingBytes
 	most := max(r.cfg.Prefetch/pagesAhead, 1)
@@ -148,7 +148,8 @@ func (r *receiver) room(n, times int) int {
 	}
 	// As many as their size allows, as far as it is known: a page is one reply, and
 	// one of unknown bodies could be too large for memory, or for the client's patience.
-	free = min(free, most, min(freeBytes, pageBytes)/max(r.entryBytes, 1)+1)
+	free = max(min(free, most)/max(r.entryCount, 1), 1)
+	free = min(free, min(freeBytes, pageBytes)/max(r.entryBytes, 1)+1)
 	return max(free/n, 1)
 }
 
@@ -166,10 +167,12 @@ func (r *receiver) weigh(p *pageOfEntries) {
 	if p.count == 0 {
 		return
 	}
-	average := p.size/p.count + 1
+	entries := len(p.entries)
+	average := max(p.size, p.bytes)/entries + 1
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.entryBytes = max(average, r.entryBytes/4)
+	r.entryCount = max(p.count/entries, r.entryCount/4)
 }
 
 // arriving counts entries that are read and not yet in the queue.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -28,6 +29,7 @@ func (s *Subscriber) Receiver(topics ...string) (transport.Receiver, error) {
 		client: blockingClient(s.cfg.Client, s.cfg.Block),
 		// Large until it is known better: the first pages are small.
 		entryBytes: 256 << 10,
+		entryCount: 16,
 		consumer:   s.consumerName(),
 		incidents:  &s.incidents,
 		arrived:    make(chan struct{}, 1),
@@ -98,12 +100,17 @@ type receiver struct {
 
 	mu          sync.Mutex
 	queue       []*entry // read and not handed over; some may be lost by now
+	wholes      int      // how many of it are entries of many messages
+	bundled     int      // how many messages more than entries these have
 	queueBytes  int      // of their payloads
 	coming      int      // entries that are read and not in the queue yet
 	comingBytes int      // of their payloads
 	entryBytes  int      // how large entries are, at a guess
 	held        list     // ready or given
 	ended       bool     // nothing is added to calls any more
+	entryCount  int      // how many messages entries have, at a guess
+
+	unpacking sync.Mutex // taken before mu
 
 	arrived chan struct{} // queue is not empty
 	taken   chan struct{} // there may be more room
@@ -126,6 +133,7 @@ func (r *receiver) Receive(ctx context.Context, most int) ([]*transport.Delivery
 			r.signalArrived()
 			return nil, fmt.Errorf("redis: receive: %w", err)
 		}
+		r.unpackNext(max(most, 1))
 		if page := r.dequeue(max(most, 1)); len(page) > 0 {
 			return page, nil
 		}
@@ -144,7 +152,10 @@ func (r *receiver) dequeue(most int) (page []*transport.Delivery) {
 	n := 0
 	for ; n < len(r.queue) && len(page) < most; n++ {
 		e := r.queue[n]
-		r.queueBytes -= len(e.fields.payload)
+		if e.isWhole() && e.state == ready {
+			break // It has come just now: the next call unpacks it.
+		}
+		r.waits(e, -1)
 		if e.state == ready { // or else lost while it waited
 			e.state = given
 			page = append(page, &e.Delivery)
@@ -196,8 +207,11 @@ func (r *receiver) Close() error {
 		defer r.waitForCalls()
 		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 		defer cancel()
+		r.unpackNext(math.MaxInt)
 		held := r.snapshot(func(*entry) bool { return true })
-		slices.SortStableFunc(held, func(a, b *entry) int { return cmp.Or(cmp.Compare(a.Topic, b.Topic), compareIDs(a.ID, b.ID)) })
+		slices.SortStableFunc(held, func(a, b *entry) int {
+			return cmp.Or(cmp.Compare(a.Topic, b.Topic), compareIDs(a.ID, b.ID))
+		})
 		outcomes := make([]transport.Outcome, len(held))
 		for i, e := range held {
 			outcomes[i] = e.Release()

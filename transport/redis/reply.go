@@ -27,6 +27,8 @@ type rawEntry struct {
 	known fields // those that mean something to us
 	all   reply  // all names and values in turn
 	count int    // of names and values together; -1 if the entry is deleted
+	// progress is what was settled of an entry of many messages; see bundle.
+	progress string
 }
 
 // reply is what is left of a reply, in RESP2 or RESP3.

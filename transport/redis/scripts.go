@@ -22,12 +22,20 @@ var (
 	leaveSource string
 	//go:embed scripts/survey.lua
 	surveySource string
+	//go:embed scripts/progress.lua
+	progressSource string // comes before those that settle messages of an entry of many
+	//go:embed scripts/ackitems.lua
+	ackItemsSource string
+	//go:embed scripts/forget.lua
+	forgetSource string
 
-	ackScript     = goredis.NewScript(ackSource)
-	moveScript    = goredis.NewScript(moveSource)
-	retryScript   = goredis.NewScript(retrySource)
-	promoteScript = goredis.NewScript(promoteSource)
-	extendScript  = goredis.NewScript(extendSource)
-	leaveScript   = goredis.NewScript(leaveSource)
-	surveyScript  = goredis.NewScript(surveySource)
+	ackScript      = goredis.NewScript(ackSource)
+	ackItemsScript = goredis.NewScript(progressSource + ackItemsSource)
+	moveScript     = goredis.NewScript(progressSource + moveSource)
+	retryScript    = goredis.NewScript(progressSource + retrySource)
+	promoteScript  = goredis.NewScript(promoteSource)
+	extendScript   = goredis.NewScript(extendSource)
+	forgetScript   = goredis.NewScript(forgetSource)
+	leaveScript    = goredis.NewScript(leaveSource)
+	surveyScript   = goredis.NewScript(surveySource)
 )

@@ -177,7 +177,7 @@ func (r *receiver) bury(e *entry, raw *rawEntry, cause error) {
 		args = append(args, key, value)
 	}
 	target := e.stream.dead
-	err := moveScript.Run(r.ctx, r.cfg.Client, []string{e.stream.key, target}, args...).Err()
+	err := moveScript.Run(r.ctx, r.cfg.Client, []string{e.stream.key, target, e.stream.progressKey()}, args...).Err()
 	if err != nil {
 		r.cfg.Logger.Error("redis: undecodable entry stays pending", "stream", e.stream.key, "id", e.id, "cause", cause, "error", explain(err, e.stream.key, target))
 		return

@@ -36,6 +36,9 @@ func (s *stream) retryKey() string   { return transport.HashTag(s.topic) + ":ret
 func (s *stream) delayKey() string   { return transport.HashTag(s.topic) + ":delay:" + s.group }
 func (s *stream) delayedKey() string { return transport.HashTag(s.topic) + ":delayed:" + s.group }
 
+// progressKey is of the hash with what is settled of entries that carry many messages.
+func (s *stream) progressKey() string { return transport.HashTag(s.topic) + ":progress:" + s.group }
+
 // deleteFlag tells the scripts to delete what they ack: entries of a retry
 // stream are this group's alone.
 func (s *stream) deleteFlag() string {

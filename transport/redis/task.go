@@ -59,6 +59,7 @@ func (r *receiver) tasks(outcomes []transport.Outcome) ([]*task, *failures) {
 	acks := map[*stream]*task{}  // those whose lease is beyond doubt
 	doubt := map[*stream]*task{} // those of which the server must see whether they are ours
 	more := commits{}            // those that do more than ack
+	var items itemAcks
 	var tasks []*task
 	safe := time.Now().Add(-r.cfg.Lease / 2)
 	states := r.takeAll(outcomes)
@@ -101,7 +102,12 @@ func (r *receiver) tasks(outcomes []transport.Outcome) ([]*task, *failures) {
 			tasks = append(tasks, t)
 			continue
 		}
-		group, plain := doubt, was != unsettled && !e.stream.retry && e.confirmed.After(safe)
+		plain := was != unsettled && !e.stream.retry && e.confirmed.After(safe)
+		if e.isItem() {
+			items.add(o, e, plain)
+			continue
+		}
+		group := doubt
 		if plain {
 			group = acks
 		}
@@ -114,7 +120,7 @@ func (r *receiver) tasks(outcomes []transport.Outcome) ([]*task, *failures) {
 		t.args = append(t.args, &e.id)
 		t.outcomes = append(t.outcomes, o)
 	}
-	return tasks, failed
+	return r.ackItems(items, acks, tasks), failed
 }
 
 // takeAll takes the entries of all outcomes that are of this receiver, and returns
@@ -154,38 +160,39 @@ func (r *receiver) ack(s *stream, plain bool, most int) *task {
 func (r *receiver) move(e *entry, o transport.Outcome) (*task, error) {
 	s, d := e.stream, o.Delivery
 	t := &task{outcomes: []transport.Outcome{o}, moves: e}
+	original, err := e.original()
+	if err != nil {
+		return nil, err
+	}
 	switch o.Settlement {
 	case transport.Retry:
-		packed, err := msgpack.Marshal(e.again(d.Attempt + 1))
+		packed, err := msgpack.Marshal(e.again(original, d.Attempt+1))
 		if err != nil {
 			return nil, err
 		}
 		t.script = retryScript
 		t.keys = []string{s.key, s.delayKey(), s.delayedKey()}
-		t.args = append(r.whose(e), o.After.Milliseconds(), e.id+"@"+strconv.FormatBool(s.retry), packed)
+		t.args = append(r.whose(e), o.After.Milliseconds(), e.member(), packed)
 	case transport.DeadLetter:
 		t.script = moveScript
 		t.keys = []string{s.key, s.dead}
-		if e.fields.isEnvelope() {
-			t.args = append(r.whose(e), e.fields.envelope.deadLetter(d.Message, o.Metadata)...)
-		} else {
-			t.args = append(r.whose(e), deadLetter(d.Message, o.Metadata)...)
-		}
+		t.args = append(r.whose(e), deadLetter(original, d.Message, o.Metadata)...)
 	default: // Release: to the group's retry stream, where anyone sees it at once.
 		t.script = moveScript
 		t.keys = []string{s.key, s.retryKey()}
 		t.args = r.whose(e)
-		for _, v := range e.again(d.Attempt) {
+		for _, v := range e.again(original, d.Attempt) {
 			t.args = append(t.args, v)
 		}
 	}
+	t.keys = append(t.keys, s.progressKey())
 	return t, nil
 }
 
 // whose returns the first arguments of a script that moves an entry: whose it
 // must be, and what is to be done with it.
 func (r *receiver) whose(e *entry) []any {
-	return []any{r.cfg.Group, r.consumer, e.id, e.stream.deleteFlag(), r.orphan(e)}
+	return []any{r.cfg.Group, r.consumer, e.id, e.finish(), r.orphan(e)}
 }
 
 // orphanArg is where whose says that an entry is an orphan.
@@ -199,7 +206,10 @@ func (t *task) missed(reply any) bool {
 
 // deadLetter returns the entry of a dead letter. A reserved metadata key, which
 // another publisher or a handler may have set, must not keep it from being one.
-func deadLetter(msg *message.Message, failure message.Metadata) []any {
+func deadLetter(original fields, msg *message.Message, failure message.Metadata) []any {
+	if original.isEnvelope() {
+		return original.envelope.deadLetter(msg, failure)
+	}
 	metadata := make(message.Metadata, len(msg.Metadata)+len(failure))
 	maps.Copy(metadata, msg.Metadata)
 	maps.Copy(metadata, failure)
@@ -210,11 +220,11 @@ func deadLetter(msg *message.Message, failure message.Metadata) []any {
 	return encode(msg.UUID, metadata, msg.Payload)
 }
 
-// again returns the fields and values of the entry for its next delivery.
-func (e *entry) again(attempt int) []string {
+// again returns the fields and values of an entry for its next delivery.
+func (e *entry) again(original fields, attempt int) []string {
 	way := []string{fieldAttempt, strconv.Itoa(attempt), fieldOrigin, e.ID, fieldStored, strconv.FormatInt(e.Stored.UnixMilli(), 10)}
-	if e.fields.isEnvelope() {
-		return append(e.fields.envelope.again(), way...)
+	if original.isEnvelope() {
+		return append(original.envelope.again(), way...)
 	}
-	return append(way, fieldUUID, e.fields.uuid, fieldMetadata, e.fields.metadata, fieldPayload, e.fields.payload)
+	return append(way, fieldUUID, original.uuid, fieldMetadata, original.metadata, fieldPayload, original.payload)
 }

@@ -16,14 +16,14 @@ import (
 )
 
 // Watermill's own suite, as a plain Publisher and Subscriber.
-func TestWatermillUniversalSuite(t *testing.T) { watermillSuite(t, tests.TestPubSub) }
+func TestWatermillUniversalSuite(t *testing.T) { watermillSuite(t, false, tests.TestPubSub) }
 
 // Its stress form is the suite several times at once; see TestMain for how often.
 func TestWatermillUniversalSuiteUnderStress(t *testing.T) {
-	watermillSuite(t, tests.TestPubSubStressTest)
+	watermillSuite(t, false, tests.TestPubSubStressTest)
 }
 
-func watermillSuite(t *testing.T, run func(*testing.T, tests.Features, tests.PubSubConstructor, tests.ConsumerGroupPubSubConstructor)) {
+func watermillSuite(t *testing.T, packed bool, run func(*testing.T, tests.Features, tests.PubSubConstructor, tests.ConsumerGroupPubSubConstructor)) {
 	t.Parallel()
 	log.SetOutput(io.Discard)
 	client := goredis.NewClient(&goredis.Options{Addr: redisserver.New(t).Addr, PoolSize: 200})
@@ -36,6 +36,9 @@ func watermillSuite(t *testing.T, run func(*testing.T, tests.Features, tests.Pub
 		pub, err := redis.NewPublisher(redis.PublisherConfig{Client: client})
 		if err != nil {
 			t.Fatal(err)
+		}
+		if packed {
+			pub = packAll(t, client)
 		}
 		sub, err := redis.NewSubscriber(redis.SubscriberConfig{Client: client, Group: group, Block: 50 * time.Millisecond, Lease: 3 * time.Second})
 		if err != nil {

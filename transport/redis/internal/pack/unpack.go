@@ -1,0 +1,222 @@
+package pack
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"sync"
+	"unsafe"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/klauspost/compress/zstd"
+)
+
+// decoder is shared. It never makes more of a frame than there is room for.
+var decoder = sync.OnceValue(func() *zstd.Decoder {
+	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(mostBlock), zstd.WithDecodeAllCapLimit(true))
+	if err != nil {
+		panic(err) // The options are constants.
+	}
+	return d
+})
+
+// Pack is a pack that was read, and not unpacked. Its strings are parts of what it
+// was read from.
+type Pack struct {
+	Messages int // how many there are
+	Bytes    int // of their payloads
+
+	block, text   int
+	binary, frame string
+}
+
+// Parse reads what a pack says of itself. It costs next to nothing, and believes
+// nothing that is more than a Packer writes.
+func Parse(s string) (Pack, error) {
+	if s == "" {
+		return Pack{}, fmt.Errorf("%w: it is empty", ErrPack)
+	}
+	if s[0] != version {
+		return Pack{}, fmt.Errorf("%w: its format is version %d, and this library reads version %d: update it", ErrPack, s[0], version)
+	}
+	r := reader{left: s[1:]}
+	messages, block, bytes, binary, text := r.number(), r.number(), r.number(), r.number(), r.number()
+	if r.failed {
+		return Pack{}, fmt.Errorf("%w: its head has no five numbers", ErrPack)
+	}
+	switch {
+	case messages < 1 || messages > MostMessages:
+		return Pack{}, fmt.Errorf("%w: it says it has %d messages, and may have 1 to %d", ErrPack, messages, MostMessages)
+	case block > mostBlock || text > mostBlock:
+		return Pack{}, fmt.Errorf("%w: it says it has %d bytes and values of %d bytes, and may have %d", ErrPack, block, text, mostBlock)
+	case bytes > block || binary > len(r.left):
+		return Pack{}, fmt.Errorf("%w: its parts are larger than the whole", ErrPack)
+	}
+	return Pack{Messages: messages, Bytes: bytes, block: block, text: text, binary: r.left[:binary], frame: r.left[binary:]}, nil
+}
+
+// Message is a message that was packed.
+type Message struct {
+	UUID     string
+	Metadata message.Metadata
+	Payload  message.Payload
+}
+
+// Unpack returns the messages. Their payloads are parts of one array, and the caller's
+// to change, as are their metadata.
+func (p Pack) Unpack() ([]Message, error) {
+	frame := unsafe.Slice(unsafe.StringData(p.frame), len(p.frame)) // only read
+	block, err := decoder().DecodeAll(frame, make([]byte, 0, p.block))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrPack, err)
+	}
+	if len(block) != p.block {
+		return nil, fmt.Errorf("%w: it has %d bytes and says %d", ErrPack, len(block), p.block)
+	}
+	head := block[:len(block)-p.Bytes]
+	payloads := block[len(head):]
+	u := unpacker{reader: reader{left: unsafe.String(unsafe.SliceData(head), len(head))}, binary: p.binary, text: make([]byte, 0, p.text)}
+	if p.Messages > len(head) {
+		return nil, errHead
+	}
+	msgs := make([]Message, p.Messages)
+	for i := range msgs {
+		size := u.message(&msgs[i])
+		if u.failed || size > len(payloads) {
+			return nil, fmt.Errorf("%w, of message %d", errHead, i)
+		}
+		msgs[i].Payload = payloads[:size:size]
+		payloads = payloads[size:]
+	}
+	if left := len(payloads) + len(u.left) + len(u.binary) + p.text - len(u.text); left > 0 {
+		return nil, fmt.Errorf("%w: %d bytes are left over", ErrPack, left)
+	}
+	return msgs, nil
+}
+
+var errHead = fmt.Errorf("%w: its head is broken", ErrPack)
+
+// unpacker reads the head of a block.
+type unpacker struct {
+	reader
+	binary string
+	text   []byte   // of values that are not in the block as they are; never grows
+	keys   []string // of the message before
+	last   []string // its values
+}
+
+// message reads a message, without its payload, and returns the size of that.
+func (u *unpacker) message(msg *Message) (size int) {
+	if n := u.number(); n > 0 {
+		u.newKeys(n - 1)
+	} else if u.last == nil {
+		u.failed = true // There are no keys before the first.
+	}
+	if u.failed {
+		return 0
+	}
+	u.last[0] = u.value(u.last[0], "")
+	msg.UUID, msg.Metadata = u.last[0], make(message.Metadata, len(u.keys))
+	for i, key := range u.keys {
+		v := u.value(u.last[1+i], u.last[0])
+		u.last[1+i] = v
+		msg.Metadata[key] = v
+	}
+	return u.number()
+}
+
+func (u *unpacker) newKeys(n int) {
+	if n > len(u.left) { // Each has a byte at least.
+		u.failed = true
+		return
+	}
+	u.keys, u.last = make([]string, n), make([]string, 1+n)
+	for i := range u.keys {
+		u.keys[i] = u.cut(u.number())
+	}
+}
+
+// value reads a value. last is the one before, and id the UUID of the message.
+func (u *unpacker) value(last, id string) string {
+	number := u.number()
+	n := number >> 2
+	switch number & 3 {
+	case kindText:
+		return u.cut(n)
+	case kindHex:
+		if bytes := u.bytes(n); u.room(2 * len(bytes)) {
+			return u.made(hex.AppendEncode(u.text, bytes))
+		}
+	case kindPrefix:
+		if rest := u.cut(u.number()); n <= len(last) && u.room(n+len(rest)) {
+			return u.made(append(append(u.text, last[:n]...), rest...))
+		}
+	case kindOther:
+		switch n {
+		case otherUUID:
+			if bytes := u.bytes(16); len(bytes) == 16 && u.room(uuidSize) {
+				return u.made(appendUUIDText(u.text, bytes))
+			}
+		case otherSame:
+			return last
+		case otherID:
+			return id
+		}
+	}
+	u.failed = true
+	return ""
+}
+
+// bytes cuts binary data off.
+func (u *unpacker) bytes(n int) []byte {
+	if n > len(u.binary) {
+		u.failed = true
+		return nil
+	}
+	s := u.binary[:n]
+	u.binary = u.binary[n:]
+	return unsafe.Slice(unsafe.StringData(s), n) // only read
+}
+
+func (u *unpacker) room(n int) bool { return n <= cap(u.text)-len(u.text) }
+
+// made returns what was appended to text, which is then never written again.
+func (u *unpacker) made(text []byte) string {
+	s := text[len(u.text):]
+	u.text = text
+	return unsafe.String(unsafe.SliceData(s), len(s))
+}
+
+// reader reads numbers and strings. After a failure it returns zero values.
+type reader struct {
+	left   string
+	failed bool
+}
+
+// number reads a number, which is below 1<<40.
+func (r *reader) number() int {
+	if r.left != "" && r.left[0] < 0x80 {
+		n := int(r.left[0])
+		r.left = r.left[1:]
+		return n
+	}
+	bytes := unsafe.Slice(unsafe.StringData(r.left), min(len(r.left), binary.MaxVarintLen64))
+	v, n := binary.Uvarint(bytes)
+	if n <= 0 || v >= 1<<40 {
+		r.failed, r.left = true, ""
+		return 0
+	}
+	r.left = r.left[n:]
+	return int(v)
+}
+
+// cut reads n bytes.
+func (r *reader) cut(n int) string {
+	if n > len(r.left) {
+		r.failed, r.left = true, ""
+		return ""
+	}
+	s := r.left[:n]
+	r.left = r.left[n:]
+	return s
+}
