@@ -45,6 +45,9 @@ func TestMain(m *testing.M) {
 		if _, ok := os.LookupEnv(envHold); ok {
 			run = func() error { return hold(addr, os.Getenv(envSeed)) }
 		}
+		if dir := os.Getenv(envUnpack); dir != "" {
+			run = func() error { return unpack(addr, os.Getenv(envSeed), dir) }
+		}
 		if err := run(); err != nil {
 			fmt.Fprintln(os.Stderr, "consumer:", err)
 			os.Exit(1)
