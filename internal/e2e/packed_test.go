@@ -136,9 +136,9 @@ func readNotes(t *testing.T, dir string) []notes {
 				n.received++
 				n.last = max(n.last, at)
 			case noteAcked:
-				n.acked = at
+				n.acked = earlier(n.acked, at)
 			case noteDead:
-				n.killed = at
+				n.killed = earlier(n.killed, at)
 			}
 		}
 		if err := f.Close(); err != nil {
@@ -146,6 +146,13 @@ func readNotes(t *testing.T, dir string) []notes {
 		}
 	}
 	return all
+}
+
+func earlier(first, at int64) int64 {
+	if first == 0 {
+		return at
+	}
+	return min(first, at)
 }
 
 // compare holds what consumers have seen to what must be.
