@@ -108,7 +108,7 @@ func (h *house) untilSettled() {
 type notes struct {
 	received      int
 	last          int64 // when it was received
-	acked, killed int64 // when it was first settled for good
+	acked, buried int64 // when it was first settled for good
 }
 
 func readNotes(t *testing.T, dir string) []notes {
@@ -138,7 +138,7 @@ func readNotes(t *testing.T, dir string) []notes {
 			case noteAcked:
 				n.acked = earlier(n.acked, at)
 			case noteDead:
-				n.killed = earlier(n.killed, at)
+				n.buried = earlier(n.buried, at)
 			}
 		}
 		if err := f.Close(); err != nil {
@@ -170,9 +170,9 @@ func (h *house) compare(all []notes) {
 		switch {
 		case n.received == 0:
 			t.Errorf("message %d was never received", i)
-		case n.acked > 0 && n.last > n.acked, n.killed > 0 && n.last > n.killed:
-			t.Errorf("message %d came again %v after it was settled", i, time.Duration(n.last-max(n.acked, n.killed)))
-		case n.killed > 0 && dead[id] != 1, n.acked > 0 && dead[id] > 0, dead[id] > 1:
+		case n.acked > 0 && n.last > n.acked, n.buried > 0 && n.last > n.buried:
+			t.Errorf("message %d came again %v after it was settled", i, time.Duration(n.last-max(n.acked, n.buried)))
+		case n.buried > 0 && dead[id] != 1, n.acked > 0 && dead[id] > 0, dead[id] > 1:
 			t.Errorf("message %d is %d times among the dead letters: %+v", i, dead[id], n)
 		}
 		again += max(n.received-1, 0)

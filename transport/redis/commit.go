@@ -15,7 +15,7 @@ import (
 var (
 	//go:embed scripts/commit.lua
 	commitSource string
-	commitScript = goredis.NewScript(commitSource)
+	commitScript = goredis.NewScript(progressSource + commitSource)
 )
 
 // Holder implements transport.Committer.
@@ -93,12 +93,12 @@ func (c commits) add(s *stream, e *entry, o transport.Outcome, h *transport.Held
 	}
 	t, made := c[s], (*task)(nil)
 	if t == nil || len(t.outcomes) == mostCommits {
-		t = &task{script: commitScript, keys: []string{s.key}, args: []any{s.group, s.deleteFlag()}, commits: true}
+		t = &task{script: commitScript, keys: []string{s.key, s.progressKey()}, args: []any{s.group}, commits: true}
 		c[s], made = t, t
 	}
 	t.outcomes = append(t.outcomes, o)
 	t.keys = append(t.keys, store.key(h.Claim.Key))
-	t.args = append(t.args, len(t.keys), &e.id, claimValue(h.Claim), markValue(h.Claim), ms(h.Claim.Keep))
+	t.args = append(t.args, len(t.keys), &e.id, e.finish(), claimValue(h.Claim), markValue(h.Claim), ms(h.Claim.Keep))
 	if o.Produced == nil {
 		t.args = append(t.args, 0)
 		return made, nil

@@ -54,11 +54,11 @@ type bundle struct {
 	raw      rawEntry
 	messages int // as it says; once it is unpacked, as there are
 	bytes    int
+	progress string // what was settled when the entry was read, a bit for each message
 
-	// Guarded by the receiver's lock.
-	items    []entry // those that were not settled when the entry was read, once it is unpacked
-	progress string  // what was settled when the entry was read, a bit for each message
-	begun    bool    // there may be progress on the server
+	// items are those that were not settled when the entry was read, once it is
+	// unpacked. Guarded by the receiver's lock.
+	items []entry
 
 	originals func() ([]pack.Message, error) // as unpack returns them
 }
@@ -76,7 +76,7 @@ func (e *entry) decode(raw *rawEntry, payload []byte) error {
 	if err != nil {
 		return err
 	}
-	b := &bundle{content: c, raw: *raw, progress: raw.progress, begun: raw.progress != "", originals: sync.OnceValues(c.unpack)}
+	b := &bundle{content: c, raw: *raw, progress: raw.progress, originals: sync.OnceValues(c.unpack)}
 	b.messages, b.bytes = raw.messages()
 	e.bundle, e.item = b, whole
 	return nil

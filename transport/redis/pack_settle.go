@@ -63,7 +63,7 @@ func (r *receiver) ackItems(items itemAcks, acks map[*stream]*task, tasks []*tas
 	for _, b := range items.all {
 		e, s := b.first, b.first.stream
 		var t *task
-		if r.allAtOnce(b) {
+		if b.plain && len(b.outcomes) == e.bundle.messages {
 			t = taskOf(acks, s, func() *task { return r.ack(s, true, len(items.all)) })
 			t.args = append(t.args, &e.id)
 		} else {
@@ -76,19 +76,6 @@ func (r *receiver) ackItems(items itemAcks, acks map[*stream]*task, tasks []*tas
 		t.outcomes = append(t.outcomes, b.outcomes...)
 	}
 	return tasks
-}
-
-// allAtOnce reports whether acks are of all messages of an entry that is ours beyond
-// doubt, and of which the server knows no progress. If not, it will from now on.
-func (r *receiver) allAtOnce(b *bundleAcks) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	of := b.first.bundle
-	if b.plain && !of.begun && len(b.outcomes) == of.messages {
-		return true
-	}
-	of.begun = true
-	return false
 }
 
 // bitsOf has a bit for each message that outcomes are of, from a byte on.

@@ -22,7 +22,7 @@ func TestTransportPacked(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	h := harness(client)
+	h := committing(client)
 	h.Publisher = func(t *testing.T) message.Publisher { return packAll(t, client) }
 	transporttest.Run(t, h)
 }
