@@ -7,6 +7,7 @@ replace github.com/logistically/events => ../../
 require (
 	github.com/ThreeDotsLabs/watermill v1.5.1
 	github.com/ThreeDotsLabs/watermill-redisstream v1.4.5
+	github.com/anishathalye/porcupine v1.3.1
 	github.com/cloudevents/sdk-go/v2 v2.16.2
 	github.com/logistically/events v0.0.0
 	github.com/redis/go-redis/v9 v9.23.0
