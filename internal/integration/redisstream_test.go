@@ -17,10 +17,7 @@ import (
 	"github.com/logistically/events/internal/redisserver"
 	"github.com/logistically/events/transport/redis"
 	goredis "github.com/redis/go-redis/v9"
-	"go.uber.org/goleak"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // side is one of the two libraries on one server.
 type side struct {

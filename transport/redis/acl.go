@@ -50,6 +50,19 @@ func IdempotencyACL(keyPrefix string) []string {
 	return rules([]string{"eval", "evalsha", "get", "set", "del"}, []string{keyPrefix + "*"})
 }
 
+// EffectsOnceACL returns the rules of a user that may do all three at once: consume
+// topics as a group, keep claims under a prefix, and publish to other topics, as
+// one atomic step over all of them needs; see middleware.Idempotency.
+func EffectsOnceACL(group, keyPrefix string, topics, produced []string) []string {
+	all := SubscriberACL(group, topics...)
+	for _, rule := range append(IdempotencyACL(keyPrefix), PublisherACL(produced...)...) {
+		if !slices.Contains(all, rule) {
+			all = append(all, rule)
+		}
+	}
+	return all
+}
+
 // rules starts from a user that may do nothing.
 func rules(commands, keys []string) []string {
 	all := []string{"resetkeys", "resetchannels", "-@all"}

@@ -55,6 +55,37 @@ func TestTheSuitePassesOverTLSWithTheLeastPrivileges(t *testing.T) {
 	}
 }
 
+func TestEffectsHappenOnceWithTheLeastPrivileges(t *testing.T) {
+	t.Parallel()
+	f := newSecureFixture(t)
+	client := f.limited("once", redis.EffectsOnceACL("g", "mailer:", []string{"t"}, []string{"u"}))
+	store, err := redis.NewIdempotencyStore(redis.IdempotencyStoreConfig{Client: client, KeyPrefix: "mailer:"})
+	f.check(err)
+	f.check(f.publisher(f.client).Publish("t", numbered(2)...))
+	r, pub := f.open(redis.SubscriberConfig{Client: client, Lease: time.Minute}, "t"), f.publisher(client)
+	for _, settle := range []func(*transport.Delivery) transport.Outcome{
+		func(d *transport.Delivery) transport.Outcome { return d.DeadLetter(errors.New("bad")) },
+		func(d *transport.Delivery) transport.Outcome {
+			o := d.Ack()
+			o.Produced = &transport.Produced{Publisher: pub, Topic: "u", Messages: numbered(2)}
+			return o
+		},
+	} {
+		d := f.receive(r)
+		transport.NewLot(&transport.Route{Publisher: pub, Topic: "u"}, []*transport.Delivery{d})
+		c := claimOf(d.Message.UUID, "a")
+		f.wantBegin(store, c, "started")
+		d.HoldClaim(&transport.Held{Claim: &c, Store: store, Done: true})
+		f.check(r.Settle(t.Context(), settle(d)))
+	}
+	if n := f.client.XLen(t.Context(), "u").Val(); n != 2 {
+		t.Errorf("%d published", n)
+	}
+	if refused := f.refused(); len(refused) > 0 {
+		t.Errorf("the server has refused %q", refused)
+	}
+}
+
 // Each command that the rules allow is run by what consumers live through, so that
 // without it something would not work; and none is run that they do not allow.
 func TestTheRulesAllowWhatIsUsedAndNothingElse(t *testing.T) {

@@ -132,13 +132,14 @@ func (c *cluster) move(slot, from, to int) {
 func TestCluster(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t)
-	t.Run("Transport", func(t *testing.T) { transporttest.Run(t, harness(c.client)) })
+	t.Run("Transport", func(t *testing.T) { transporttest.Run(t, committing(c.client)) })
 	for name, test := range map[string]func(*cluster){
 		"TopicsOfSeveralSlotsInOneReceiver":       topicsOfSeveralSlots,
 		"ASlotThatMovesDoesNotStopTheConsumer":    slotThatMoves,
 		"DeadLettersInAnotherSlotAreSaidToBe":     deadLettersElsewhere,
 		"TopicsWhoseKeysWouldBeElsewhereAreNamed": topicsThatCannotBe,
 		"AUserWithTheLeastPrivilegesCanDoItAll":   leastPrivileges,
+		"ClaimsInAnotherSlotAreNotForTheAck":      claimsElsewhere,
 	} {
 		t.Run(name, func(t *testing.T) {
 			one := *c
@@ -146,6 +147,39 @@ func TestCluster(t *testing.T) {
 			test(&one)
 		})
 	}
+}
+
+// What is not in one slot is not to be done in one step, and works without.
+func claimsElsewhere(c *cluster) {
+	store, err := redis.NewIdempotencyStore(redis.IdempotencyStoreConfig{Client: c.client})
+	c.check(err)
+	r, pub := c.open(redis.SubscriberConfig{Lease: time.Minute}, "{claims}-in")
+	c.check(pub.Publish("{claims}-in", message.NewMessage("1", nil)))
+	d := c.receive(r)
+	for topic, want := range map[string]bool{"{claims}-out": true, "claims": true, "{claims": false, "out": false} {
+		transport.NewLot(&transport.Route{Publisher: pub, Topic: topic}, []*transport.Delivery{d})
+		if got := d.Publishes(); got != want {
+			c.t.Errorf("the ack can publish to %q: %v", topic, got)
+		}
+	}
+	for key, want := range map[string]bool{"{claims}:1": true, "1": false, "{}{claims}": false} {
+		if got := d.Concludes(store, key); got != want {
+			c.t.Errorf("the ack can conclude a claim of %q: %v", key, got)
+		}
+	}
+	var claims []transport.Claim
+	for i := range 20 {
+		claims = append(claims, claimOf(fmt.Sprint(i), "a"))
+	}
+	results, err := store.Begin(c.t.Context(), claims...) // in many slots
+	c.check(err)
+	for i, result := range results {
+		if result.State != transport.ClaimStarted {
+			c.t.Errorf("claim %d: %s", i, stateNames[result.State])
+		}
+		c.check(store.Done(c.t.Context(), claims[i], nil))
+	}
+	c.check(r.Settle(c.t.Context(), d.Ack()))
 }
 
 func topicsOfSeveralSlots(c *cluster) {

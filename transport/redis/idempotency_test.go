@@ -1,14 +1,17 @@
 package redis_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/logistically/events/transport"
 	"github.com/logistically/events/transport/redis"
+	goredis "github.com/redis/go-redis/v9"
 )
 
 func (f *fixture) idempotency() *redis.IdempotencyStore {
@@ -138,4 +141,39 @@ func TestClaimsOfConcurrentHandlersShareRoundTrips(t *testing.T) {
 	if n := f.client.DBSize(t.Context()).Val(); n != 200 {
 		t.Errorf("%d marks", n)
 	}
+}
+
+// In the bubble of synctest the clock is decades behind, as that of a process may be:
+// what lasts for how long is the server's to say.
+func TestClaimsOfAProcessWhoseClockIsWrong(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	here, addr := f.idempotency(), f.client.Options().Addr
+	there := func(do func(context.Context, *redis.IdempotencyStore) error) {
+		synctest.Test(t, func(t *testing.T) {
+			if skew := time.Since(time.Unix(1_700_000_000, 0)); skew > 0 {
+				t.Fatalf("the clock is right, or ahead by %v", skew)
+			}
+			client := goredis.NewClient(&goredis.Options{Addr: addr})
+			store, err := redis.NewIdempotencyStore(redis.IdempotencyStoreConfig{Client: client})
+			if err == nil {
+				err = do(context.Background(), store)
+			}
+			if err := errors.Join(err, client.Close()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	there(func(ctx context.Context, store *redis.IdempotencyStore) error {
+		_, err := store.Begin(ctx, claimOf("k", "a"))
+		return err
+	})
+	f.wantBegin(here, claimOf("k", "b"), "busy")
+	if ttl := f.client.PTTL(t.Context(), "idempotency:k").Val(); ttl < 50*time.Minute || ttl > time.Hour {
+		t.Errorf("the claim lasts for %v", ttl)
+	}
+	there(func(ctx context.Context, store *redis.IdempotencyStore) error {
+		return store.Done(ctx, claimOf("k", "a"), nil)
+	})
+	f.wantBegin(here, claimOf("k", "b"), "done")
 }

@@ -34,10 +34,13 @@ func (e *env) claimed(r transport.Receiver, store ClaimStore, n int, out string)
 	return got
 }
 
+// out is a topic to publish to, in the slot of the test's own where there are slots.
+func (e *env) out() string { return transport.HashTag(e.topic) + "-out" }
+
 // claim is a claim of the event of a delivery.
 func (e *env) claim(d *transport.Delivery, token string) transport.Claim {
 	return transport.Claim{
-		Key: e.topic + ":" + d.Message.UUID, Token: fmt.Sprintf("%x", token), Fingerprint: "f0",
+		Key: transport.HashTag(e.topic) + ":" + d.Message.UUID, Token: fmt.Sprintf("%x", token), Fingerprint: "f0",
 		Holder: d.Holder(), Attempt: d.Attempt, Lease: time.Minute, Keep: time.Hour,
 	}
 }
@@ -86,7 +89,7 @@ func (e *env) wantProduced(out string, ids ...string) {
 
 func ackCommitsMarkAndProduced(_ *testing.T, e *env) {
 	e.publish(3)
-	r, store, out := e.receiver("g"), e.claims(), e.topic+"-out"
+	r, store, out := e.receiver("g"), e.claims(), e.out()
 	got := e.claimed(r, store, 3, out)
 	e.settle(r, e.with(got[0], out, "a", "b"), got[1].Ack(), e.with(got[2], out, "c"))
 	e.settle(r, e.with(got[0], out, "again"))
@@ -99,7 +102,7 @@ func ackCommitsMarkAndProduced(_ *testing.T, e *env) {
 
 func lostClaimCommitsNothing(t *testing.T, e *env) {
 	e.publish(2)
-	r, store, out := e.receiver("g"), e.claims(), e.topic+"-out"
+	r, store, out := e.receiver("g"), e.claims(), e.out()
 	got := e.claimed(r, store, 2, out)
 	e.check(store.Abort(e.context(), *got[0].HeldClaim().Claim)) // as if it had expired
 	e.wantClaim(store, e.stranger(got[0]), transport.ClaimStarted)
@@ -116,7 +119,7 @@ func lostClaimCommitsNothing(t *testing.T, e *env) {
 
 func markOfAnotherRunOnlyAcks(_ *testing.T, e *env) {
 	e.publish(1)
-	r, store, out := e.receiver("g"), e.claims(), e.topic+"-out"
+	r, store, out := e.receiver("g"), e.claims(), e.out()
 	d := e.claimed(r, store, 1, out)[0]
 	e.check(store.Abort(e.context(), *d.HeldClaim().Claim))
 	e.check(store.Done(e.context(), e.stranger(d), nil))
@@ -128,7 +131,7 @@ func markOfAnotherRunOnlyAcks(_ *testing.T, e *env) {
 func otherSettlementsDropTheClaim(_ *testing.T, e *env) {
 	e.publish(4)
 	r, store := e.receiver("g"), e.claims()
-	got := e.claimed(r, store, 4, e.topic+"-out")
+	got := e.claimed(r, store, 4, e.out())
 	undone := *got[3].HeldClaim()
 	undone.Done = false
 	got[3].HoldClaim(&undone)
@@ -144,7 +147,7 @@ func nextDeliveryTakesTheClaimOver(t *testing.T, e *env) {
 	}
 	e.publish(1)
 	crashed, store := e.receiver("g"), e.claims()
-	first := e.claimed(crashed, store, 1, e.topic+"-out")[0]
+	first := e.claimed(crashed, store, 1, e.out())[0]
 	other := e.receiver("other")
 	elsewhere := e.receive(other, 1)[0]
 	if elsewhere.Holder() == first.Holder() {
