@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/logistically/events"
@@ -53,7 +54,7 @@ func (b *batch) send(next message.Publisher) {
 // one caller's context must not end a batch of several, or one that nobody waits for.
 func (b *batch) messages() []*message.Message {
 	msgs := make([]*message.Message, len(b.items))
-	var copies []message.Message // one allocation for all
+	var copies []endless // one allocation for all
 	for i := range b.items {
 		msg := b.items[i].msg
 		ctx := msg.Context()
@@ -67,15 +68,27 @@ func (b *batch) messages() []*message.Message {
 			continue
 		}
 		if copies == nil {
-			copies = make([]message.Message, len(b.items))
+			copies = make([]endless, len(b.items))
 		}
 		c := &copies[i]
-		c.UUID, c.Metadata, c.Payload = msg.UUID, msg.Metadata, msg.Payload
-		c.SetContext(context.WithoutCancel(ctx))
-		msgs[i] = c
+		c.of, msgs[i] = ctx, &c.msg
+		c.msg.UUID, c.msg.Metadata, c.msg.Payload = msg.UUID, msg.Metadata, msg.Payload
+		c.msg.SetContext(c)
 	}
 	return msgs
 }
+
+// endless is a shallow copy of a message, and its context: one like that of
+// context.WithoutCancel, without an allocation of its own.
+type endless struct {
+	msg message.Message
+	of  context.Context
+}
+
+func (*endless) Deadline() (deadline time.Time, ok bool) { return deadline, false }
+func (*endless) Done() <-chan struct{}                   { return nil }
+func (*endless) Err() error                              { return nil }
+func (e *endless) Value(key any) any                     { return e.of.Value(key) }
 
 // detached returns a copy whose context never ends. It keeps the context's
 // values, such as the trace.

@@ -59,7 +59,8 @@ type Config struct {
 	// or while it is sent. It must not call the Publisher. Nil means that they
 	// are only logged.
 	OnDamage func(Damage)
-	// Logger gets damages, and failures to send. Nil means slog.Default().
+	// Logger gets damages, and failures to send. It must not call the Publisher
+	// either. Nil means slog.Default().
 	Logger *slog.Logger
 }
 

@@ -26,7 +26,7 @@ func EventsRedis() []harness.Contestant {
 		eventsRedis("events redis, chain", byChain(false), nil),
 		eventsRedis("events redis, chain + idempotency", byChain(true), nil),
 		eventsRedis("events redis, batched", byRouter, &batching.Config{Mode: batching.Wait}),
-		eventsRedis("events redis, buffered", byRouter, &batching.Config{Mode: batching.Buffered, MaxWait: 5 * time.Millisecond}),
+		eventsRedis("events redis, buffered", byRouter, &batching.Config{Mode: batching.Buffered, MaxSize: 1000, MaxWait: 5 * time.Millisecond}),
 	}
 }
 

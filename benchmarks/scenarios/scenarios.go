@@ -43,7 +43,7 @@ const workers = 64
 
 // All returns every scenario, in the order of the report.
 func All() []harness.Scenario {
-	return slices.Concat(publish(), consume(), latency(), together(), bodies(), backlog(), failures(), cost(), dispatch())
+	return slices.Concat(publish(), decorated(), consume(), latency(), together(), bodies(), backlog(), failures(), cost(), dispatch())
 }
 
 func publish() []harness.Scenario {
@@ -60,7 +60,7 @@ func publish() []harness.Scenario {
 			Contestants: []string{redis, batched, buffered, memory, wmRedis, gochannel, typescript, goRedis, pipelined}, Peer: wmRedis, Best: pipelined,
 		}, {
 			Name: "publish-bulk", Title: "4 callers, 100 messages a call", Measure: "publish", Load: load(4, 100), Quick: true,
-			Contestants: []string{redis, batched, buffered, memory, wmRedis, gochannel, asynq, river, goRedis, redisBench}, Peer: wmRedis, Best: goRedis,
+			Contestants: []string{redis, memory, wmRedis, gochannel, asynq, river, goRedis, redisBench}, Peer: wmRedis, Best: goRedis,
 		}, {
 			Name: "publish-fsync", Title: "64 callers, one message a call, appendfsync always", Measure: "publish", Load: load(64, 1),
 			Server:      []string{"--appendonly", "yes", "--appendfsync", "always"},
