@@ -22,3 +22,19 @@ func ExampleRetryPublisher() {
 	// <nil>
 	// [[1 2 3] [2]]
 }
+
+// A message a second, and none that would wait for longer than half of one.
+func ExampleLimitPublisher() {
+	server := &flakyPublisher{}
+	pub, err := middleware.LimitPublisher(server, middleware.LimitPublisherConfig{Limiter: &everySecond{}, MaxWait: time.Second / 2})
+	if err != nil {
+		panic(err)
+	}
+	for _, id := range []string{"1", "2"} {
+		err := pub.Publish("orders", message.NewMessage(id, nil))
+		fmt.Println(errors.Is(err, middleware.ErrPublishLimited))
+	}
+	// Output:
+	// false
+	// true
+}
