@@ -212,3 +212,37 @@ func TestTroubleshootingIsComplete(t *testing.T) {
 		t.Error(fmt.Sprint("only ", n, " entries"))
 	}
 }
+
+// What the log is said to say it says.
+func TestLogLinesInTroubleshootingExist(t *testing.T) {
+	var source strings.Builder
+	for _, dir := range []string{"transport/redis", "router", "batching", "middleware"} {
+		files, err := filepath.Glob(filepath.Join(root, dir, "*.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range files {
+			text, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !strings.HasSuffix(name, "_test.go") {
+				source.Write(text)
+			}
+		}
+	}
+	n := 0
+	for _, line := range read(t, "docs/TROUBLESHOOTING.md") {
+		for _, m := range quoted.FindAllStringSubmatch(line, -1) {
+			if !strings.HasPrefix(m[1], `"`) {
+				continue
+			}
+			if n++; !strings.Contains(source.String(), m[1]) {
+				t.Errorf("nothing logs %s", m[1])
+			}
+		}
+	}
+	if n < 5 {
+		t.Errorf("found %d lines", n)
+	}
+}
