@@ -58,7 +58,8 @@ func (s *Settler) Settle(err error) bool {
 // deadline has passed. From then on Settle is too late, and returns false. A
 // delivery that was not settled by then fails with [ErrNotSettled]: it is given
 // back at the drain deadline and retried after a timeout. What nobody ever
-// settles keeps its place until then, so set a HandlerTimeout.
+// settles keeps its place until then, so set a HandlerTimeout; and HealthConfig.MaxStall
+// counts the wait as a handler that runs.
 //
 // Middleware goes around all of it. It sees the error that settles the delivery,
 // when it does; what it does to the message's context lasts as long.
