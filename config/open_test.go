@@ -92,7 +92,7 @@ func TestAURLOpensWhatItNames(t *testing.T) {
 	for url, want := range map[string]string{
 		"redis://host:1": "*redis.Client", "rediss://host": "*redis.Client", "unix:///run/redis.sock?db=1": "*redis.Client",
 		"redis://host?min_retry_backoff=100ms&max_retries=3": "*redis.Client",
-		"redis+cluster://a:1?addr=b:2": "*redis.ClusterClient", "rediss+cluster://a": "*redis.ClusterClient",
+		"redis+cluster://a:1?addr=b:2":                       "*redis.ClusterClient", "rediss+cluster://a": "*redis.ClusterClient",
 		"redis+sentinel://a:1?master_name=m&addr=b:2": "*redis.Client",
 		"memory://": "*memory.Broker", "memory:": "*memory.Broker", "memory://?maxLen=10": "*memory.Broker",
 		"console://": "*console.Publisher", "console://stderr?format=json": "*console.Publisher",

@@ -59,7 +59,8 @@ func (s *Settler) Settle(err error) bool {
 // delivery that was not settled by then fails with [ErrNotSettled]: it is given
 // back at the drain deadline and retried after a timeout. What nobody ever
 // settles keeps its place until then, so set a HandlerTimeout; and HealthConfig.MaxStall
-// counts the wait as a handler that runs.
+// counts the wait as a handler that runs, and so does the Lease of the idempotency
+// middleware.
 //
 // Middleware goes around all of it. It sees the error that settles the delivery,
 // when it does; what it does to the message's context lasts as long.
