@@ -7,7 +7,7 @@ STATICCHECK := bin/staticcheck
 MODULES := . internal/integration benchmarks
 BENCHSTAT := bin/benchstat
 
-.PHONY: help test test-valkey fuzz lint fmt bench bench-quick bench-micro bench-compare profile redis-server
+.PHONY: help docs test test-valkey fuzz lint fmt bench bench-quick bench-micro bench-compare profile redis-server
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -36,6 +36,9 @@ fuzz: ## run each fuzz target of the Redis transport and of JSON as text: FUZZTI
 lint: $(STATICCHECK) ## gofmt, go vet, staticcheck
 	@files=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$files" || { echo "not formatted: $$files (run make fmt)"; exit 1; }
 	for module in $(MODULES); do (cd $$module && go vet ./... && $(CURDIR)/$(STATICCHECK) ./...) || exit 1; done
+
+docs: ## write what of the documentation follows from the code
+	go generate ./internal/docgen
 
 fmt: ## format all Go files
 	gofmt -w $$(git ls-files '*.go')

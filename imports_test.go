@@ -31,6 +31,9 @@ var mayImport = map[string][]string{
 	"outbox":                  {"", "internal/nilcheck", "internal/sqldialect", "transport"},
 	"eventstest":              {"", "router", "transport", "transport/memory"},
 	"internal/jsontext":       {},
+	"observability":           {""},
+	"config":                  {"", "batching", "middleware", "router", "transport/console", "transport/memory", "transport/redis"},
+	"internal/docgen":         {"config"},
 	"internal/measure":        {},
 	"internal/nilcheck":       {},
 	"internal/packed":         {},
@@ -62,6 +65,8 @@ var mayLink = map[string][]string{
 	"middleware/sqlonce": {"github.com/ThreeDotsLabs/watermill/message"},
 	"outbox":             {"github.com/ThreeDotsLabs/watermill/message"},
 	"eventstest":         {"github.com/ThreeDotsLabs/watermill/message", "github.com/google/go-cmp/cmp"},
+	"observability":      {},
+	"config":             {"github.com/ThreeDotsLabs/watermill/message", "github.com/redis/go-redis/v9"},
 }
 
 type goPackage struct {

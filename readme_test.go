@@ -29,7 +29,30 @@ var readmeImports = []string{
 }
 
 func TestReadmeCodeCompiles(t *testing.T) {
-	readme, err := os.ReadFile("README.md")
+	compile(t, "README.md", func(src string) string {
+		if !strings.HasPrefix(src, "package ") {
+			src = completeFragment(src)
+		}
+		return src
+	})
+}
+
+// Of docs/MIGRATING.md, programs are compiled, and fragments, which may be of
+// other libraries, are not.
+func TestMigratingCodeCompiles(t *testing.T) {
+	compile(t, "docs/MIGRATING.md", func(src string) string {
+		if !strings.HasPrefix(src, "package ") {
+			return ""
+		}
+		return src
+	})
+}
+
+// compile builds what complete makes of each Go block of a page, unless that is
+// empty.
+func compile(t *testing.T, page string, complete func(src string) string) {
+	t.Helper()
+	text, err := os.ReadFile(page)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,11 +62,11 @@ func TestReadmeCodeCompiles(t *testing.T) {
 	}
 	dir := t.TempDir()
 	overlay := map[string]map[string]string{"Replace": {}}
-	args := []string{"build", "-o", filepath.Join(dir, "out") + string(filepath.Separator), "-overlay", filepath.Join(dir, "overlay.json")}
-	for i, block := range regexp.MustCompile("(?s)```go\n(.*?)```").FindAllSubmatch(readme, -1) {
-		src := string(block[1])
-		if !strings.HasPrefix(src, "package ") {
-			src = completeFragment(src)
+	args := []string{"build", "-overlay", filepath.Join(dir, "overlay.json")} // of several programs it keeps none, and does not link them
+	for i, block := range regexp.MustCompile("(?s)```go\n(.*?)```").FindAllSubmatch(text, -1) {
+		src := complete(string(block[1]))
+		if src == "" {
+			continue
 		}
 		name := fmt.Sprintf("block%d", i)
 		file := filepath.Join(dir, name+".go")
@@ -53,8 +76,8 @@ func TestReadmeCodeCompiles(t *testing.T) {
 		overlay["Replace"][filepath.Join(root, "internal", "readme", name, "main.go")] = file
 		args = append(args, "./internal/readme/"+name)
 	}
-	if len(args) < 7 {
-		t.Fatal("found no Go blocks in README.md")
+	if len(args) < 5 {
+		t.Fatalf("found no two Go blocks in %s", page)
 	}
 	list, err := json.Marshal(overlay)
 	if err != nil {
@@ -64,7 +87,7 @@ func TestReadmeCodeCompiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
-		t.Errorf("go build of the README's code: %v\n%s", err, out)
+		t.Errorf("go build of the code in %s: %v\n%s", page, err, out)
 	}
 }
 

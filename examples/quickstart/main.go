@@ -1,11 +1,12 @@
 // Quickstart publishes a few events and handles them: one at once, one after a
 // retry, and one that no retry can mend, which ends in the dead letters.
 //
-// It needs no server. With REDIS_URL set (redis://localhost:6379/0) the same
-// program runs on Redis Streams.
+// It needs no server. With EVENTS_URL=redis://localhost:6379/0 the same program
+// runs on Redis Streams.
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,12 +18,10 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/google/uuid"
 	"github.com/logistically/events"
+	"github.com/logistically/events/config"
 	"github.com/logistically/events/middleware"
 	"github.com/logistically/events/router"
 	"github.com/logistically/events/transport"
-	"github.com/logistically/events/transport/memory"
-	"github.com/logistically/events/transport/redis"
-	goredis "github.com/redis/go-redis/v9"
 )
 
 // UserCreated is the body of "user.created".
@@ -34,44 +33,20 @@ type UserCreated struct {
 func main() {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	open := onMemory
-	if os.Getenv("REDIS_URL") != "" {
-		open = onRedis
-	}
-	pub, sub, closeAll, err := open()
+	t, err := open(config.URL(cmp.Or(os.Getenv("EVENTS_URL"), "memory://")))
 	if err != nil {
 		log.Fatal(err)
 	}
-	if err := errors.Join(run(ctx, pub, sub), closeAll()); err != nil {
+	if err := errors.Join(run(ctx, t.Publisher, t.Subscriber), t.Close()); err != nil {
 		log.Fatal(err)
 	}
 }
 
-// onMemory opens a transport that lives in this process.
-func onMemory() (message.Publisher, message.Subscriber, func() error, error) {
-	broker := memory.NewBroker(memory.BrokerConfig{})
-	pub, pubErr := memory.NewPublisher(broker)
-	sub, subErr := memory.NewSubscriber(broker, memory.SubscriberConfig{Group: "quickstart"})
-	if err := errors.Join(pubErr, subErr); err != nil {
-		return nil, nil, nil, err
-	}
-	return pub, sub, func() error { return errors.Join(pub.Close(), sub.Close()) }, nil
-}
-
-// onRedis opens a transport on the server that REDIS_URL names. The client is
-// opened here, and so it is closed here.
-func onRedis() (message.Publisher, message.Subscriber, func() error, error) {
-	opts, err := goredis.ParseURL(os.Getenv("REDIS_URL"))
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	client := goredis.NewClient(opts)
-	pub, pubErr := redis.NewPublisher(redis.PublisherConfig{Client: client})
-	sub, subErr := redis.NewSubscriber(redis.SubscriberConfig{Client: client, Group: "quickstart"})
-	if err := errors.Join(pubErr, subErr); err != nil {
-		return nil, nil, nil, errors.Join(err, client.Close())
-	}
-	return pub, sub, func() error { return errors.Join(pub.Close(), sub.Close(), client.Close()) }, nil
+// open opens the transport that a URL names.
+func open(url config.URL) (*config.Transport, error) {
+	settings := config.Settings{URL: url}
+	settings.Subscriber.Group = "quickstart"
+	return settings.Open()
 }
 
 // run publishes three events and handles events until it has seen the end of

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/logistically/events"
+	"github.com/logistically/events/config"
 	"github.com/logistically/events/internal/redisserver"
 	"go.uber.org/goleak"
 )
@@ -18,11 +19,11 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func Example_run() {
 	slog.SetDefault(slog.New(slog.DiscardHandler))
-	pub, sub, closeAll, err := onMemory()
+	tr, err := open("memory://")
 	if err != nil {
 		log.Fatal(err)
 	}
-	if err := errors.Join(run(context.Background(), pub, sub), closeAll()); err != nil {
+	if err := errors.Join(run(context.Background(), tr.Publisher, tr.Subscriber), tr.Close()); err != nil {
 		log.Fatal(err)
 	}
 	// Unordered output:
@@ -37,38 +38,37 @@ func Example_run() {
 }
 
 func TestTheSameProgramRunsOnRedis(t *testing.T) {
-	t.Setenv("REDIS_URL", "redis://"+redisserver.New(t).Addr)
-	pub, sub, closeAll, err := onRedis()
+	tr, err := open(config.URL("redis://" + redisserver.New(t).Addr))
 	check(t, err)
-	check(t, errors.Join(run(t.Context(), pub, sub), closeAll()))
+	check(t, errors.Join(run(t.Context(), tr.Publisher, tr.Subscriber), tr.Close()))
 }
 
 func TestEventsOfAnEarlierRunAreHandledAndNotCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		pub, sub, closeAll, err := onMemory()
+		tr, err := open("memory://")
 		check(t, err)
-		earlier, err := events.NewPublisher(pub, events.PublisherConfig{Origin: "earlier"})
+		earlier, err := events.NewPublisher(tr.Publisher, events.PublisherConfig{Origin: "earlier"})
 		check(t, err)
 		for range 20 {
 			check(t, earlier.Publish(t.Context(), "user.created", UserCreated{"2", "alan@example.com"}))
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
-		check(t, run(ctx, pub, sub))
-		check(t, closeAll())
+		check(t, run(ctx, tr.Publisher, tr.Subscriber))
+		check(t, tr.Close())
 	})
 }
 
 func TestRunningOutOfTimeIsAnError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		pub, sub, closeAll, err := onMemory()
+		tr, err := open("memory://")
 		check(t, err)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond) // The second attempt takes longer.
 		defer cancel()
-		if err := run(ctx, pub, sub); !errors.Is(err, context.DeadlineExceeded) {
+		if err := run(ctx, tr.Publisher, tr.Subscriber); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v", err)
 		}
-		check(t, closeAll())
+		check(t, tr.Close())
 	})
 }
 

@@ -325,7 +325,8 @@ func TestTrimmerAndInspectorNeedNoMoreThanDocumented(t *testing.T) {
 	_, consumers := f.inspector().Consumers(t.Context(), "t", "g")
 	_, letters := f.inspector().DeadLetters(t.Context(), "t", "", 1)
 	_, removed := f.inspector().RemoveIdleConsumers(t.Context(), "t", "g", 0)
-	f.check(errors.Join(pending, consumers, letters, removed))
+	moved := f.inspector().MoveGroup(t.Context(), "t", "g", "0")
+	f.check(errors.Join(pending, consumers, letters, removed, moved))
 }
 
 func TestTrimmerAndInspectorOnACluster(t *testing.T) {
