@@ -29,6 +29,10 @@ var (
 	// over the handler's deadline. It is transport.ErrClaimLost.
 	ErrClaimLost = transport.ErrClaimLost
 
+	// ErrAttemptsUsedUp says that [Retry] has made all its attempts, or that there is
+	// no time for another one. It is never returned alone: the last error is with it.
+	ErrAttemptsUsedUp = errors.New("middleware: retry: the attempts are used up")
+
 	// ErrTooManyDeliveries is why [PoisonQueue] gives up a message that keeps
 	// coming back without having failed for good.
 	ErrTooManyDeliveries = errors.New("middleware: poison queue: delivered too often: does handling it end the process, or outlast its lease?")

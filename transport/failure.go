@@ -18,7 +18,7 @@ const (
 	MetadataFailureReason   = "failure_reason"   // the error's text, up to 4 KiB
 	MetadataFailureTopic    = "failure_topic"    // the topic the message came from
 	MetadataFailureID       = "failure_id"       // the transport's id of it there
-	MetadataFailureAttempts = "failure_attempts" // how often it was delivered
+	MetadataFailureAttempts = "failure_attempts" // how often it was tried: Delivery.Attempt
 	MetadataFailureTime     = "failure_time"     // when it was given up, RFC 3339
 	MetadataFailureStored   = "failure_stored"   // when it was first stored, RFC 3339
 	MetadataFailureHandler  = "failure_handler"  // the pattern of the handler that failed
