@@ -170,6 +170,9 @@ func (p *poisoning) deadLetter(from *transport.Delivery, cause error) *message.M
 		// Nobody counted; better no number than a wrong one, even an old one.
 		delete(letter.Metadata, transport.MetadataFailureAttempts)
 	}
+	if h, ok := events.HeaderFromContext(p.ctx); ok && h.TraceParent != "" && h.TraceParent != p.msg.Metadata[events.MetadataTraceParent] {
+		letter.Metadata[transport.MetadataFailureTrace] = h.TraceParent // the span of Tracing outside
+	}
 	if name := message.HandlerNameFromCtx(p.ctx); name != "" {
 		letter.Metadata[transport.MetadataFailureHandler] = name
 	}

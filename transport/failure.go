@@ -23,6 +23,7 @@ const (
 	MetadataFailureTime     = "failure_time"     // when it was given up, RFC 3339
 	MetadataFailureStored   = "failure_stored"   // when it was first stored, RFC 3339
 	MetadataFailureHandler  = "failure_handler"  // the pattern of the handler that failed
+	MetadataFailureTrace    = "failure_trace"    // the span of the attempt that failed, as a W3C traceparent; a transport keeps it over a Retry, too
 	MetadataFailureStack    = "failure_stack"    // where it panicked, if it did, up to 4 KiB
 )
 

@@ -216,5 +216,23 @@ func (e *entry) again(attempt int) []string {
 	if e.fields.isEnvelope() {
 		return append(e.fields.envelope.again(), way...)
 	}
-	return append(way, fieldUUID, e.fields.uuid, fieldMetadata, e.fields.metadata, fieldPayload, e.fields.payload)
+	return append(way, fieldUUID, e.fields.uuid, fieldMetadata, e.traced(), fieldPayload, e.fields.payload)
+}
+
+// traced returns the metadata as it was stored, with word of the attempt that failed, if
+// there is any.
+func (e *entry) traced() string {
+	trace := e.Message.Metadata[transport.MetadataFailureTrace]
+	if trace == "" {
+		return e.fields.metadata
+	}
+	metadata := message.Metadata{}
+	if e.fields.metadata != "" {
+		var err error
+		if metadata, err = readMetadata(e.fields.metadata); err != nil { // It was read before.
+			return e.fields.metadata
+		}
+	}
+	metadata[transport.MetadataFailureTrace] = trace
+	return string(appendMetadata(nil, metadata))
 }
