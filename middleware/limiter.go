@@ -93,3 +93,10 @@ func (l *LocalLimiter) of(key string) *rate.Limiter {
 	l.young[key] = one
 	return one
 }
+
+// Keys returns how many keys are remembered.
+func (l *LocalLimiter) Keys() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.young) + len(l.old)
+}
