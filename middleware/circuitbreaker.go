@@ -64,6 +64,8 @@ type CircuitBreakerConfig struct {
 // lane of their own. The kill switch of package router works by lane instead, and by the
 // ratio of failures; KillSwitchConfig.OpenOn may take errors.Is(err, ErrCircuitOpen). A wrong
 // configuration is a *events.ConfigError.
+//
+//go:noinline
 func CircuitBreaker(cfg CircuitBreakerConfig) (message.HandlerMiddleware, error) {
 	switch {
 	case cfg.Failures < 0 || cfg.Failures > math.MaxInt32:

@@ -15,6 +15,8 @@ import (
 // It is for Watermill's router. Package router does the same by itself; there it changes
 // nothing. Put it anywhere; outside Logging, for that to see the id. It has no
 // configuration and cannot fail.
+//
+//go:noinline
 func Correlation() message.HandlerMiddleware {
 	return func(next message.HandlerFunc) message.HandlerFunc {
 		return func(msg *message.Message) ([]*message.Message, error) {

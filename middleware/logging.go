@@ -31,6 +31,8 @@ type LoggingConfig struct {
 // Put it outside PoisonQueue and Retry for one record a delivery, or inside Retry for
 // one an attempt. It changes nothing about the message, and errors and panics pass through.
 // A level that is not logged costs next to nothing. There is no wrong configuration.
+//
+//go:noinline
 func Logging(cfg LoggingConfig) message.HandlerMiddleware {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()

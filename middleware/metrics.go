@@ -52,6 +52,8 @@ func (c *MetricsConfig) meter() metric.Meter {
 // Put it outside PoisonQueue and Retry: one measurement a delivery. It changes nothing about
 // the message, and errors and panics pass through. A meter that refuses an instrument
 // is a *events.ConfigError.
+//
+//go:noinline
 func Metrics(cfg MetricsConfig) (message.HandlerMiddleware, error) {
 	m, err := newMetrics(cfg)
 	if err != nil {

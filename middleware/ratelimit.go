@@ -53,6 +53,8 @@ type RateLimitConfig struct {
 //
 // Put it inside Retry, so that each attempt takes a turn, and outside Timeout, which
 // would count the wait. A wrong configuration is a *events.ConfigError.
+//
+//go:noinline
 func RateLimit(cfg RateLimitConfig) (message.HandlerMiddleware, error) {
 	if cfg.MaxWait < 0 {
 		return nil, configError("RateLimitConfig.MaxWait", cfg.MaxWait, "is negative", "set it to a duration, or to 0 for 5 s")

@@ -15,6 +15,8 @@ import (
 // middleware; there it changes nothing. It has no configuration and cannot fail;
 // runtime.Goexit and fatal errors of the runtime, such as a concurrent map write, pass
 // through it.
+//
+//go:noinline
 func Recoverer() message.HandlerMiddleware {
 	return func(next message.HandlerFunc) message.HandlerFunc {
 		return func(msg *message.Message) (produced []*message.Message, err error) {

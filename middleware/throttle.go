@@ -35,6 +35,8 @@ type ThrottleConfig struct {
 // before it: where most messages are of too busy keys, use an ordered lane of package
 // router instead. Put it outside Retry: one turn for all attempts. A wrong
 // configuration is a *events.ConfigError.
+//
+//go:noinline
 func Throttle(cfg ThrottleConfig) (message.HandlerMiddleware, error) {
 	if cfg.Key == nil {
 		return nil, configError("ThrottleConfig.Key", nil, "is nil", "set it to a function that returns a message's key, or use RateLimit for one rate of all")

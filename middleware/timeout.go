@@ -22,6 +22,8 @@ import (
 //
 // A handler that looks at nothing of its context but values and the deadline costs no
 // timer. A d that is not positive is a *events.ConfigError.
+//
+//go:noinline
 func Timeout(d time.Duration) (message.HandlerMiddleware, error) {
 	if d <= 0 {
 		return nil, configError("Timeout d", d, "is not positive", "set it to how long the handler may take, such as 30 s")
