@@ -45,6 +45,9 @@ func TestMain(m *testing.M) {
 		if _, ok := os.LookupEnv(envHold); ok {
 			run = func() error { return hold(addr, os.Getenv(envSeed)) }
 		}
+		if _, ok := os.LookupEnv(envRetries); ok {
+			run = func() error { return retrying(addr) }
+		}
 		if err := run(); err != nil {
 			fmt.Fprintln(os.Stderr, "consumer:", err)
 			os.Exit(1)
