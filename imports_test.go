@@ -54,10 +54,11 @@ var mayLink = map[string][]string{
 	"batching/spool":    {"github.com/ThreeDotsLabs/watermill/message"},
 	"router":            {"github.com/ThreeDotsLabs/watermill/message"},
 	"middleware": {"github.com/ThreeDotsLabs/watermill/message", "github.com/google/uuid",
-		"go.opentelemetry.io/otel"},
-	"middleware/sqlonce": {"github.com/ThreeDotsLabs/watermill/message"},
-	"outbox":             {"github.com/ThreeDotsLabs/watermill/message"},
-	"eventstest":         {"github.com/ThreeDotsLabs/watermill/message", "github.com/google/go-cmp/cmp"},
+		"go.opentelemetry.io/otel", "golang.org/x/time/rate", "github.com/sony/gobreaker/v2"},
+	"middleware/middlewaretest": {"github.com/ThreeDotsLabs/watermill/message"},
+	"middleware/sqlonce":        {"github.com/ThreeDotsLabs/watermill/message"},
+	"outbox":                    {"github.com/ThreeDotsLabs/watermill/message"},
+	"eventstest":                {"github.com/ThreeDotsLabs/watermill/message", "github.com/google/go-cmp/cmp"},
 }
 
 type goPackage struct {
