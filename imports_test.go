@@ -45,7 +45,7 @@ var mayImport = map[string][]string{
 var mayLink = map[string][]string{
 	"":                  {"github.com/ThreeDotsLabs/watermill/message", "github.com/google/uuid"},
 	"transport":         {"github.com/ThreeDotsLabs/watermill/message"},
-	"transport/redis":   {"github.com/ThreeDotsLabs/watermill/message", "github.com/redis/go-redis/v9", "github.com/vmihailenco/msgpack/v5", "github.com/cenkalti/backoff/v4", "github.com/google/uuid"},
+	"transport/redis":   {"github.com/ThreeDotsLabs/watermill/message", "github.com/redis/go-redis/v9", "github.com/vmihailenco/msgpack/v5", "github.com/google/uuid"},
 	"transport/memory":  {"github.com/ThreeDotsLabs/watermill/message"},
 	"transport/console": {"github.com/ThreeDotsLabs/watermill/message"},
 	"validation":        {"github.com/google/jsonschema-go", "github.com/santhosh-tekuri/jsonschema/v6", "golang.org/x/text"},
