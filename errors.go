@@ -29,6 +29,7 @@ const (
 	permanent class = iota + 1
 	retryAfter
 	discard
+	snooze
 )
 
 func (e *classified) Unwrap() error { return e.error }
@@ -48,14 +49,19 @@ func classOf(err error) (*classified, bool) {
 // Permanent marks err as one that no retry will mend: retries stop and the
 // message goes to the dead letters. Permanent(nil) is nil.
 //
-// Where an error chain holds several of Permanent, [RetryAfter] and [Discard],
-// the outermost one counts.
+// Where an error chain holds several of Permanent, [RetryAfter], [Snooze] and
+// [Discard], the outermost one counts.
 func Permanent(err error) error { return classify(err, permanent, 0) }
 
 // RetryAfter marks err as temporary and says how long to wait before the next
 // attempt, whatever the retry schedule says. A negative d counts as zero.
 // RetryAfter(d, nil) is nil.
 func RetryAfter(d time.Duration, err error) error { return classify(err, retryAfter, max(d, 0)) }
+
+// Snooze marks err as one that is not the message's fault and says when to try it
+// again: the attempt does not count, where the transport counts them. A message may
+// be put off so without end. A negative d counts as zero. Snooze(d, nil) is nil.
+func Snooze(d time.Duration, err error) error { return classify(err, snooze, max(d, 0)) }
 
 // Discard marks err as one after which the message is of no use: it is
 // acknowledged and dropped. Discard(nil) is nil.
@@ -73,9 +79,16 @@ func IsDiscard(err error) bool {
 	return ok && c.class == discard
 }
 
-// RetryDelay returns the delay that err asks for, if it is marked by [RetryAfter].
+// IsSnooze reports whether err is marked by [Snooze].
+func IsSnooze(err error) bool {
+	c, ok := classOf(err)
+	return ok && c.class == snooze
+}
+
+// RetryDelay returns the delay that err asks for, if it is marked by [RetryAfter]
+// or [Snooze].
 func RetryDelay(err error) (time.Duration, bool) {
-	if c, ok := classOf(err); ok && c.class == retryAfter {
+	if c, ok := classOf(err); ok && (c.class == retryAfter || c.class == snooze) {
 		return c.after, true
 	}
 	return 0, false

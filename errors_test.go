@@ -27,6 +27,9 @@ func TestTheOutermostErrorClassCounts(t *testing.T) {
 		{err: events.RetryAfter(-1, io.EOF), delayed: true},
 		{err: events.RetryAfter(time.Second, events.Permanent(io.EOF)), delay: time.Second, delayed: true},
 		{err: events.Permanent(events.RetryAfter(time.Second, io.EOF)), permanent: true},
+		{err: events.Snooze(time.Minute, events.Permanent(io.EOF)), delay: time.Minute, delayed: true},
+		{err: events.Snooze(-1, io.EOF), delayed: true},
+		{err: events.Snooze(1, nil)},
 		{err: events.Permanent(nil)},
 		{err: events.RetryAfter(1, nil)},
 		{err: events.Discard(nil)},
@@ -34,6 +37,9 @@ func TestTheOutermostErrorClassCounts(t *testing.T) {
 		delay, delayed := events.RetryDelay(tt.err)
 		if events.IsPermanent(tt.err) != tt.permanent || events.IsDiscard(tt.err) != tt.discard || delay != tt.delay || delayed != tt.delayed {
 			t.Errorf("%v: permanent %v, discard %v, delay %v %v", tt.err, events.IsPermanent(tt.err), events.IsDiscard(tt.err), delay, delayed)
+		}
+		if snoozed := events.IsSnooze(tt.err); snoozed && !delayed {
+			t.Errorf("%v is put off for no time", tt.err)
 		}
 		if tt.err != nil && !errors.Is(tt.err, io.EOF) {
 			t.Errorf("%v hides its cause", tt.err)

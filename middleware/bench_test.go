@@ -3,14 +3,17 @@ package middleware_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/logistically/events"
 	"github.com/logistically/events/internal/measure"
 	"github.com/logistically/events/middleware"
 	"github.com/logistically/events/transport"
+	noopmetric "go.opentelemetry.io/otel/metric/noop"
 	"go.opentelemetry.io/otel/trace/noop"
 )
 
@@ -19,7 +22,7 @@ type layer struct {
 	chain []message.HandlerMiddleware
 }
 
-// layers are the five middlewares, none of them, and all in their order.
+// layers are each middleware alone, one that does nothing, and two chains in their order.
 func layers(tb testing.TB) []layer {
 	tb.Helper()
 	poison, err := middleware.PoisonQueue(middleware.PoisonConfig{})
@@ -33,9 +36,21 @@ func layers(tb testing.TB) []layer {
 		middleware.Tracing(middleware.TracingConfig{TracerProvider: noop.NewTracerProvider(), Group: "group"}),
 		poison, retry, validation, once(tb),
 	}
+	measured, err := middleware.Metrics(middleware.MetricsConfig{MeterProvider: noopmetric.NewMeterProvider(), Group: "group"})
+	must(tb, err)
+	nothing := func(next message.HandlerFunc) message.HandlerFunc {
+		return func(msg *message.Message) ([]*message.Message, error) { return next(msg) }
+	}
+	limited := rateLimit(tb, middleware.RateLimitConfig{Limiter: localLimiter(tb, middleware.LocalLimiterConfig{Rate: 1e9, Burst: 1 << 30})})
+	one := func(mw message.HandlerMiddleware) []message.HandlerMiddleware { return []message.HandlerMiddleware{mw} }
 	return []layer{
-		{"none", nil}, {"tracing", all[:1]}, {"poison-queue", all[1:2]}, {"retry", all[2:3]},
-		{"validation", all[3:4]}, {"idempotency", []message.HandlerMiddleware{once(tb)}}, {"all", all},
+		{"none", nil}, {"nothing", one(nothing)}, {"tracing", all[:1]}, {"metrics", one(measured)},
+		{"logging", one(middleware.Logging(middleware.LoggingConfig{Logger: silent, Level: slog.LevelDebug}))},
+		{"correlation", one(middleware.Correlation())}, {"poison-queue", all[1:2]}, {"retry", all[2:3]},
+		{"circuit-breaker", one(circuitBreaker(tb, middleware.CircuitBreakerConfig{}))}, {"rate-limit", one(limited)},
+		{"timeout", one(timeout(tb, time.Minute))}, {"recoverer", one(middleware.Recoverer())},
+		{"validation", all[3:4]}, {"idempotency", one(once(tb))}, {"all", all},
+		{"chain", []message.HandlerMiddleware{all[0], poison, retry, timeout(tb, time.Minute), middleware.Recoverer()}},
 	}
 }
 

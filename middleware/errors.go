@@ -29,6 +29,19 @@ var (
 	// over the handler's deadline. It is transport.ErrClaimLost.
 	ErrClaimLost = transport.ErrClaimLost
 
+	// ErrAttemptsUsedUp says that [Retry] has made all its attempts, or that there is
+	// no time for another one. It is never returned alone: the last error is with it.
+	ErrAttemptsUsedUp = errors.New("middleware: retry: the attempts are used up")
+
+	// ErrTimeout is the cause with which [Timeout] ends a context.
+	ErrTimeout = errors.New("middleware: timeout: the handler took too long")
+
+	// ErrRateLimited is why [RateLimit] and [Throttle] put a message off.
+	ErrRateLimited = errors.New("middleware: rate limit: there is no turn for it soon enough")
+
+	// ErrCircuitOpen is why [CircuitBreaker] puts a message off.
+	ErrCircuitOpen = errors.New("middleware: circuit breaker: the circuit is open")
+
 	// ErrTooManyDeliveries is why [PoisonQueue] gives up a message that keeps
 	// coming back without having failed for good.
 	ErrTooManyDeliveries = errors.New("middleware: poison queue: delivered too often: does handling it end the process, or outlast its lease?")

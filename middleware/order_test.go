@@ -24,10 +24,16 @@ func TestMiddlewareInTheCanonicalOrder(t *testing.T) {
 		return nil
 	}), middleware.ValidationConfig{})
 	must(t, err)
+	metrics, err := middleware.Metrics(middleware.MetricsConfig{})
+	must(t, err)
+	limiter := localLimiter(t, middleware.LocalLimiterConfig{Rate: 1e6})
+	throttle, err := middleware.Throttle(middleware.ThrottleConfig{Limiter: limiter, Key: func(msg *message.Message) string { return msg.UUID }})
+	must(t, err)
 	store := memoryStore(t, 0)
 	order := []message.HandlerMiddleware{
-		middleware.Tracing(middleware.TracingConfig{}), poison,
-		retry(t, middleware.RetryConfig{InitialInterval: time.Millisecond}), validation,
+		middleware.Tracing(middleware.TracingConfig{}), metrics, middleware.Logging(middleware.LoggingConfig{Logger: silent}), poison, throttle,
+		retry(t, middleware.RetryConfig{InitialInterval: time.Millisecond}), circuitBreaker(t, middleware.CircuitBreakerConfig{Failures: 10}),
+		rateLimit(t, middleware.RateLimitConfig{Limiter: limiter}), timeout(t, time.Minute), middleware.Recoverer(), middleware.Correlation(), validation,
 		idempotency(t, middleware.IdempotencyConfig{Store: store}),
 	}
 	chain := func(h message.HandlerFunc) message.HandlerFunc {

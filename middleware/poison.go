@@ -22,9 +22,10 @@ type PoisonConfig struct {
 	// transport/memory, under package router). The middleware never closes Publisher.
 	Publisher message.Publisher
 	Topic     string
-	// MaxDeliveries is how often a message may be delivered. One that comes
-	// more often is given up before the handler runs again: it may be what ends
-	// the process. It is also how long events.RetryAfter can put a message off.
+	// MaxDeliveries is how often a message may be delivered, where attempts of Retry
+	// in one delivery count as so many. One that comes more often is given up before
+	// the handler runs again: it may be what ends the process. It is also how long
+	// events.RetryAfter can put a message off, if Retry does not end that before.
 	// It applies only where the transport counts (Capabilities.Attempts). Zero
 	// means DefaultMaxDeliveries, 25; a negative value means no limit.
 	MaxDeliveries int
@@ -46,8 +47,8 @@ type PoisonConfig struct {
 // process that dies in between leaves both, so a dead letter may be there twice.
 // If publishing fails both errors are returned: the message stays where it was.
 //
-// These are not final and passed on: events.RetryAfter, until MaxDeliveries;
-// [ErrInProgress]; any error after the message's context has ended by
+// These are not final and passed on: events.Snooze; events.RetryAfter, until
+// MaxDeliveries or [ErrAttemptsUsedUp]; [ErrInProgress]; any error after the message's context has ended by
 // events.ErrReleased, transport.ErrLeaseLost or a plain cancellation, as when a
 // subscription closes (a deadline is final). events.Discard is passed on, too; in
 // Watermill's router, which does not know it, it becomes nil.
@@ -109,10 +110,10 @@ func (p *poisoning) decide(err error) error {
 		}
 		return err
 	}
-	if ended(p.ctx) || errors.Is(err, ErrInProgress) {
+	if ended(p.ctx) || errors.Is(err, ErrInProgress) || events.IsSnooze(err) {
 		return err
 	}
-	if _, ok := events.RetryDelay(err); ok {
+	if _, ok := events.RetryDelay(err); ok && !errors.Is(err, ErrAttemptsUsedUp) {
 		if n := p.deliveries(); p.MaxDeliveries < 0 || n < p.MaxDeliveries {
 			return err
 		}
@@ -168,6 +169,9 @@ func (p *poisoning) deadLetter(from *transport.Delivery, cause error) *message.M
 	if p.deliveries() == 0 {
 		// Nobody counted; better no number than a wrong one, even an old one.
 		delete(letter.Metadata, transport.MetadataFailureAttempts)
+	}
+	if h, ok := events.HeaderFromContext(p.ctx); ok && h.TraceParent != "" && h.TraceParent != p.msg.Metadata[events.MetadataTraceParent] {
+		letter.Metadata[transport.MetadataFailureTrace] = h.TraceParent // the span of Tracing outside
 	}
 	if name := message.HandlerNameFromCtx(p.ctx); name != "" {
 		letter.Metadata[transport.MetadataFailureHandler] = name

@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
-	"github.com/cenkalti/backoff/v4"
 	"github.com/logistically/events"
 	"github.com/logistically/events/transport"
 )
@@ -25,9 +25,15 @@ const (
 
 // RetryConfig configures [Retry].
 type RetryConfig struct {
-	// MaxAttempts is how often the handler runs for one delivery, the first run
-	// included. Zero means DefaultMaxAttempts, 3.
+	// MaxAttempts is how often the handler runs for one message, the first run
+	// included, and those of earlier deliveries, where the transport counts them
+	// (Capabilities.Attempts). It runs at least once a delivery. Zero means
+	// DefaultMaxAttempts, 3.
 	MaxAttempts int
+	// MaxElapsed ends the attempts when the next one would begin that long after the
+	// message was stored (Delivery.Stored), or after its first attempt here where
+	// that is not known. Zero means no limit.
+	MaxElapsed time.Duration
 	// InitialInterval is the wait after the first failure. Zero means
 	// DefaultInitialInterval, 100 ms, or MaxInterval if that is less.
 	InitialInterval time.Duration
@@ -37,38 +43,62 @@ type RetryConfig struct {
 	// Multiplier is by what each wait is longer than the one before, at least 1.
 	// Zero means DefaultMultiplier, 2.
 	Multiplier float64
-	// Jitter spreads each wait evenly over itself ± this part of it, at most 1,
-	// so that handlers that failed together do not return together. Zero means
-	// DefaultJitter, 0.5; a negative value means none.
+	// Jitter spreads each wait evenly over itself ± this part of it, at most 1 and
+	// at most up to MaxInterval, so that handlers that failed together do not return
+	// together. Zero means DefaultJitter, 0.5; a negative value means none.
 	Jitter float64
-	// MaxInProcessDelay is the longest delay of events.RetryAfter that is waited
-	// for here, where it occupies a lane. An error that asks for more goes to
-	// the transport at once. Zero means DefaultMaxInProcessDelay, 5 s.
+	// MaxInProcessDelay is the longest wait that occupies a lane. For a longer one,
+	// of the schedule or of events.RetryAfter, the message goes to the transport.
+	// Zero means DefaultMaxInProcessDelay, 5 s.
 	MaxInProcessDelay time.Duration
+	// Classify says what an error of the handler means, by marking it with
+	// events.Permanent (a dead letter), events.Discard (drop it), events.RetryAfter
+	// (try it then) or events.Snooze (then, and the attempt does not count), usually
+	// by errors.Is and errors.As; what it returns unmarked is retried by the schedule.
+	// If it returns nil the error stays as it is. It must be safe for concurrent use.
+	// Nil means that errors are marked already, or not at all.
+	Classify func(err error) error
 }
 
-// Retry runs the handler again, in process, when it fails: for failures that
-// pass within seconds. For longer ones a handler returns events.RetryAfter, and
-// the transport keeps the message meanwhile.
+// Delay is the schedule: how long to wait after the failed attempt of this number,
+// counted from 1, before Jitter. It is InitialInterval, longer by Multiplier after
+// each further attempt, up to MaxInterval; it depends on nothing else. An attempt
+// below 1 counts as 1.
+func (c RetryConfig) Delay(attempt int) time.Duration {
+	c.setDefaults()
+	wait := float64(c.InitialInterval) * math.Pow(c.Multiplier, float64(max(attempt, 1)-1))
+	if !(wait < float64(c.MaxInterval)) { // It may be infinite.
+		return c.MaxInterval
+	}
+	return time.Duration(wait)
+}
+
+// Retry runs the handler again when it fails: in process where the wait is short,
+// through the transport where it is longer, so that no lane waits. One schedule,
+// [RetryConfig.Delay], and one count, Delivery.Attempt, are for both: they go on
+// where they were after a restart, in whichever process. Of a process that dies
+// amid attempts, the transport counts one.
 //
-// Waits grow from InitialInterval by Multiplier up to MaxInterval, with Jitter;
-// by default about 100 ms and 200 ms. events.RetryAfter up to MaxInProcessDelay
-// replaces one wait and leaves the others as they are. Each message has a
-// schedule of its own.
+// By default it runs the handler three times, after waits of about 100 ms and 200
+// ms. events.RetryAfter replaces one wait. An error over MaxInProcessDelay from the
+// next attempt becomes events.RetryAfter; in Watermill's router, where nobody would
+// keep that delay, and where the transport does not count, it is waited for here.
 //
 // It stops at once, and returns the error, when the handler returns
-// events.Permanent, events.Discard, events.RetryAfter over MaxInProcessDelay, or,
-// under package router, [ErrInProgress], which the transport can wait for without
-// a lane. It stops waiting when the message's context ends and returns the last
-// error together with the context's cause. An error after more than one attempt
-// says how many there were; its class stays.
+// events.Permanent, events.Discard, events.Snooze or, under package router,
+// [ErrInProgress], which the transport can wait for without a lane. When the attempts
+// are used up the error is [ErrAttemptsUsedUp], too: what is final whatever its
+// class. It stops waiting when the message's context ends and returns the last error
+// together with the context's cause. An error after more than one attempt says how
+// many there were; its class stays.
 //
 // Every attempt starts with the context that the message came with. Panics
-// pass through: put a middleware that recovers them inside.
+// pass through: put [Recoverer] inside, which package router does by itself.
 //
-// Put it inside PoisonQueue, which takes the returned error as final, and
-// outside Validation and Idempotency. Without PoisonQueue the transport brings
-// the message back, for as many attempts again.
+// Put it inside PoisonQueue, which takes the returned error as final and whose
+// MaxDeliveries must not be less than MaxAttempts, and outside Timeout, Validation
+// and Idempotency. Without PoisonQueue the transport brings the message back. A wrong
+// configuration is a *events.ConfigError.
 func Retry(cfg RetryConfig) (message.HandlerMiddleware, error) {
 	cfg.setDefaults()
 	if err := cfg.check(); err != nil {
@@ -107,6 +137,8 @@ func (c *RetryConfig) check() error {
 	switch {
 	case c.MaxAttempts < 1:
 		return configError("RetryConfig.MaxAttempts", c.MaxAttempts, "is negative", "set it to a number of runs, or to 0 for 3")
+	case c.MaxElapsed < 0:
+		return configError("RetryConfig.MaxElapsed", c.MaxElapsed, "is negative", "set it to a duration, or to 0 for no limit")
 	case c.InitialInterval < 0:
 		return configError("RetryConfig.InitialInterval", c.InitialInterval, "is negative", "set it to a duration, or to 0 for 100 ms")
 	case c.MaxInterval < c.InitialInterval:
@@ -122,64 +154,136 @@ func (c *RetryConfig) check() error {
 }
 
 func (c *RetryConfig) handle(msg *message.Message, next message.HandlerFunc) ([]*message.Message, error) {
-	ctx := msg.Context()
-	var schedule *backoff.ExponentialBackOff // made at the first failure
-	for attempt := 1; ; attempt++ {
+	r := retrying{RetryConfig: c, ctx: msg.Context()}
+	for {
 		produced, err := next(msg)
 		// What is inside may have left a context here that has ended since, as
 		// Watermill's Timeout does.
-		msg.SetContext(ctx)
+		msg.SetContext(r.ctx)
 		if err == nil {
 			return produced, nil
 		}
-		if attempt == c.MaxAttempts || c.final(ctx, err) {
-			return nil, counted(attempt, err)
-		}
-		if schedule == nil {
-			schedule = c.schedule()
-		}
-		wait, asked := events.RetryDelay(err)
-		if !asked {
-			wait = schedule.NextBackOff()
-			if wait < 0 || wait > c.MaxInterval { // With Jitter a long interval overflows.
-				wait = c.MaxInterval
+		r.failed()
+		if c.Classify != nil {
+			if marked := c.Classify(err); marked != nil {
+				err = marked
 			}
 		}
-		if cause := pause(ctx, wait); cause != nil {
-			return nil, fmt.Errorf("%w (not tried again: %w)", counted(attempt, err), opaque(cause))
+		wait, final := r.decide(err)
+		if final == nil {
+			if cause := pause(r.ctx, wait); cause != nil {
+				final = fmt.Errorf("%w (not tried again: %w)", r.tell(err), opaque(cause))
+			}
+		}
+		if final != nil {
+			r.count()
+			return nil, final
 		}
 	}
 }
 
-// final reports whether err ends the attempts in this process.
-func (c *RetryConfig) final(ctx context.Context, err error) bool {
-	if events.IsPermanent(err) || events.IsDiscard(err) {
-		return true
-	}
-	if d, ok := events.RetryDelay(err); ok && d > c.MaxInProcessDelay {
-		return true
-	}
-	// Where nobody would keep the delay it is better kept here.
-	d, _ := transport.DeliveryFromContext(ctx)
-	return d != nil && errors.Is(err, ErrInProgress)
+// retrying is the handling of one delivery. What is below ctx is set at the first failure.
+type retrying struct {
+	*RetryConfig
+	ctx      context.Context
+	delivery *transport.Delivery // nil in Watermill's router
+	counted  bool                // by the transport, over deliveries
+	before   int                 // attempts in earlier deliveries
+	failures int                 // of attempts in this one
+	begun    time.Time
 }
 
-func (c *RetryConfig) schedule() *backoff.ExponentialBackOff {
-	return backoff.NewExponentialBackOff(
-		backoff.WithInitialInterval(c.InitialInterval),
-		backoff.WithMaxInterval(c.MaxInterval),
-		backoff.WithMultiplier(c.Multiplier),
-		backoff.WithRandomizationFactor(max(c.Jitter, 0)),
-		backoff.WithMaxElapsedTime(0), // MaxAttempts ends it.
-	)
+func (r *retrying) failed() {
+	if r.failures++; r.failures > 1 {
+		return
+	}
+	d, can := transport.DeliveryFromContext(r.ctx)
+	r.delivery, r.begun = d, time.Now()
+	if d == nil {
+		return
+	}
+	if r.counted = can.Attempts; r.counted {
+		r.before = max(d.Attempt, 1) - 1
+	}
+	if !d.Stored.IsZero() {
+		r.begun = d.Stored
+	}
 }
 
-func counted(attempts int, err error) error {
-	if attempts == 1 {
-		return err
+// decide returns how long to wait in process for the next attempt, or the error
+// that ends them.
+func (r *retrying) decide(err error) (wait time.Duration, final error) {
+	asked, later := events.RetryDelay(err)
+	switch {
+	case events.IsPermanent(err), events.IsDiscard(err), events.IsSnooze(err),
+		r.delivery != nil && errors.Is(err, ErrInProgress):
+		return 0, r.tell(err)
+	case r.before+r.failures >= r.MaxAttempts:
+		return 0, &attemptsError{r.before + r.failures, err}
 	}
-	return fmt.Errorf("after %d attempts: %w", attempts, err)
+	wait = asked
+	if !later {
+		wait = r.Delay(r.before + r.failures)
+	}
+	if r.MaxElapsed > 0 && time.Since(r.begun)+wait > r.MaxElapsed {
+		return 0, &attemptsError{r.before + r.failures, err}
+	}
+	if !later && (wait <= r.MaxInProcessDelay || !r.counted) {
+		return r.spread(wait), nil
+	}
+	if !later {
+		return 0, events.RetryAfter(r.spread(wait), r.tell(err))
+	}
+	if wait > r.MaxInProcessDelay && r.delivery != nil {
+		return 0, r.tell(err)
+	}
+	return wait, nil
 }
+
+// spread applies Jitter.
+func (r *retrying) spread(wait time.Duration) time.Duration {
+	if r.Jitter <= 0 {
+		return wait
+	}
+	spread := float64(wait) * (1 + r.Jitter*(2*rand.Float64()-1))
+	if !(spread < float64(r.MaxInterval)) { // A long one may overflow.
+		return r.MaxInterval
+	}
+	return time.Duration(spread)
+}
+
+// count makes the attempts of this process part of those that the transport counts,
+// which adds one for the delivery. What ends with the context costs no attempt here:
+// whoever ended it knows what it costs.
+func (r *retrying) count() {
+	if r.counted && r.failures > 1 && r.ctx.Err() == nil {
+		r.delivery.Attempt = r.before + r.failures
+	}
+}
+
+// tell says how many attempts there were, if more than one.
+func (r *retrying) tell(err error) error {
+	if n := r.before + r.failures; n > 1 {
+		return fmt.Errorf("after %d attempts: %w", n, err)
+	}
+	return err
+}
+
+// attemptsError is the last error, when there shall be no further attempt.
+type attemptsError struct {
+	attempts int
+	error
+}
+
+func (e *attemptsError) Error() string {
+	if e.attempts == 1 {
+		return e.error.Error()
+	}
+	return fmt.Sprintf("after %d attempts: %v", e.attempts, e.error)
+}
+
+func (e *attemptsError) Unwrap() error        { return e.error }
+func (e *attemptsError) Is(target error) bool { return target == ErrAttemptsUsedUp }
 
 // pause waits, and returns the cause if ctx ends before.
 func pause(ctx context.Context, d time.Duration) error {

@@ -34,21 +34,21 @@ func TestRetryAttempts(t *testing.T) {
 		text  string // of the error; "" for none
 		plain bool   // without a delivery
 	}{
-		"success":                     {errs: nil, runs: 1},
-		"second success":              {errs: []error{errBoom}, runs: 2, took: 100 * time.Millisecond},
-		"all fail":                    {errs: []error{errBoom, errBoom, errBoom, nil}, runs: 3, took: 300 * time.Millisecond, text: "after 3 attempts: boom"},
-		"one attempt":                 {cfg: middleware.RetryConfig{MaxAttempts: 1}, errs: []error{errBoom}, runs: 1, text: "boom"},
-		"up to the longest":           {cfg: middleware.RetryConfig{MaxAttempts: 5, MaxInterval: 300 * time.Millisecond}, errs: []error{errBoom, errBoom, errBoom, errBoom}, runs: 5, took: 900 * time.Millisecond},
-		"multiplier 1.5 is not 1":     {cfg: middleware.RetryConfig{Multiplier: 1.5}, errs: []error{errBoom, errBoom}, runs: 3, took: 250 * time.Millisecond},
-		"permanent":                   {errs: []error{events.Permanent(errBoom)}, runs: 1, text: "boom"},
-		"permanent later":             {errs: []error{errBoom, events.Permanent(errBoom)}, runs: 2, took: 100 * time.Millisecond, text: "after 2 attempts: boom"},
-		"discard":                     {errs: []error{events.Discard(errBoom)}, runs: 1, text: "boom"},
-		"short delay":                 {errs: []error{later(5 * time.Second)}, runs: 2, took: 5 * time.Second},
-		"a delay leaves the schedule": {errs: []error{later(time.Second), errBoom}, runs: 3, took: 1100 * time.Millisecond},
-		"no delay":                    {errs: []error{later(0)}, runs: 2},
-		"long delay":                  {errs: []error{later(5*time.Second + 1)}, runs: 1, text: "boom"},
-		"in progress":                 {errs: []error{events.RetryAfter(time.Second, middleware.ErrInProgress)}, runs: 1, text: middleware.ErrInProgress.Error()},
-		"in progress, Watermill":      {errs: []error{events.RetryAfter(time.Second, middleware.ErrInProgress)}, runs: 2, took: time.Second, plain: true},
+		"success":                   {errs: nil, runs: 1},
+		"second success":            {errs: []error{errBoom}, runs: 2, took: 100 * time.Millisecond},
+		"all fail":                  {errs: []error{errBoom, errBoom, errBoom, nil}, runs: 3, took: 300 * time.Millisecond, text: "after 3 attempts: boom"},
+		"one attempt":               {cfg: middleware.RetryConfig{MaxAttempts: 1}, errs: []error{errBoom}, runs: 1, text: "boom"},
+		"up to the longest":         {cfg: middleware.RetryConfig{MaxAttempts: 5, MaxInterval: 300 * time.Millisecond}, errs: []error{errBoom, errBoom, errBoom, errBoom}, runs: 5, took: 900 * time.Millisecond},
+		"multiplier 1.5 is not 1":   {cfg: middleware.RetryConfig{Multiplier: 1.5}, errs: []error{errBoom, errBoom}, runs: 3, took: 250 * time.Millisecond},
+		"permanent":                 {errs: []error{events.Permanent(errBoom)}, runs: 1, text: "boom"},
+		"permanent later":           {errs: []error{errBoom, events.Permanent(errBoom)}, runs: 2, took: 100 * time.Millisecond, text: "after 2 attempts: boom"},
+		"discard":                   {errs: []error{events.Discard(errBoom)}, runs: 1, text: "boom"},
+		"short delay":               {errs: []error{later(5 * time.Second)}, runs: 2, took: 5 * time.Second},
+		"a delay replaces one wait": {errs: []error{later(time.Second), errBoom}, runs: 3, took: 1200 * time.Millisecond},
+		"no delay":                  {errs: []error{later(0)}, runs: 2},
+		"long delay":                {errs: []error{later(5*time.Second + 1)}, runs: 1, text: "boom"},
+		"in progress":               {errs: []error{events.RetryAfter(time.Second, middleware.ErrInProgress)}, runs: 1, text: middleware.ErrInProgress.Error()},
+		"in progress, Watermill":    {errs: []error{events.RetryAfter(time.Second, middleware.ErrInProgress)}, runs: 2, took: time.Second, plain: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -195,6 +195,7 @@ func TestRetryRefuses(t *testing.T) {
 		"jitter":           {Jitter: 1.1},
 		"jitter NaN":       {Jitter: math.NaN()},
 		"delay":            {MaxInProcessDelay: -1},
+		"elapsed":          {MaxElapsed: -1},
 	} {
 		_, err := middleware.Retry(cfg)
 		wantConfigError(t, name, err)

@@ -28,6 +28,27 @@ const (
 	// Ours.
 	attrEventType = attribute.Key("events.type")
 	attrAttempt   = attribute.Key("events.delivery.attempt")
+	attrLink      = attribute.Key("events.link") // what a linked span is to this one
+	attrOutcome   = attribute.Key("events.outcome")
+)
+
+// Metrics of the conventions, and ours. Durations are in seconds.
+const (
+	metricProcessDuration = "messaging.process.duration"
+	metricConsumed        = "messaging.client.consumed.messages"
+	metricPublishDuration = "messaging.client.operation.duration"
+	metricSent            = "messaging.client.sent.messages"
+
+	// Ours.
+	metricInFlight      = "events.process.in_flight"
+	metricQueueDuration = "events.queue.duration"
+)
+
+// durationBounds are those that the conventions advise for durations of messaging;
+// queueBounds go on to a week.
+var (
+	durationBounds = []float64{0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10}
+	queueBounds    = []float64{0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 3600, 6 * 3600, 86400, 7 * 86400}
 )
 
 // spanName is "{operation} {destination}", and the operation alone where the

@@ -27,7 +27,7 @@ func made[T any](t *testing.T) func(v T, err error) T {
 
 // mws are the middleware that rules know, and one more of each other kind.
 type mws struct {
-	tracing, poisonQueue, retry, validation, idempotency message.HandlerMiddleware
+	tracing, poisonQueue, retry, validation, idempotency, circuitBreaker, rateLimit, timeout message.HandlerMiddleware
 }
 
 type anything struct{}
@@ -49,12 +49,19 @@ func newMiddleware(t *testing.T) mws {
 	if err != nil {
 		t.Fatal(err)
 	}
+	limiter, err := middleware.NewLocalLimiter(middleware.LocalLimiterConfig{Rate: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
 	return mws{
-		tracing:     middleware.Tracing(middleware.TracingConfig{}),
-		poisonQueue: of(middleware.PoisonQueue(middleware.PoisonConfig{})),
-		retry:       of(middleware.Retry(middleware.RetryConfig{})),
-		validation:  of(middleware.Validation(anything{}, middleware.ValidationConfig{})),
-		idempotency: of(middleware.Idempotency(middleware.IdempotencyConfig{Store: store, Scope: "g"})),
+		tracing:        middleware.Tracing(middleware.TracingConfig{}),
+		poisonQueue:    of(middleware.PoisonQueue(middleware.PoisonConfig{})),
+		retry:          of(middleware.Retry(middleware.RetryConfig{})),
+		validation:     of(middleware.Validation(anything{}, middleware.ValidationConfig{})),
+		circuitBreaker: of(middleware.CircuitBreaker(middleware.CircuitBreakerConfig{})),
+		rateLimit:      of(middleware.RateLimit(middleware.RateLimitConfig{Limiter: limiter})),
+		timeout:        of(middleware.Timeout(time.Minute)),
+		idempotency:    of(middleware.Idempotency(middleware.IdempotencyConfig{Store: store, Scope: "g"})),
 	}
 }
 

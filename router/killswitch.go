@@ -45,11 +45,11 @@ type KillSwitchConfig struct {
 	Probe time.Duration
 	// IsFailure says whether an error is one to count; what it does not select
 	// is settled as ever, open or not. It must be safe for concurrent use. Nil
-	// means every error but events.Discard, and bodies that do not decode
-	// or are not valid: these say nothing of the handler.
+	// means every error but events.Discard, events.Snooze, and bodies that do not
+	// decode or are not valid: these say nothing of the handler.
 	IsFailure func(err error) bool
-	// OpenOn says of a failure that it opens the switch at once, such as an
-	// error of a circuit breaker: errors.Is(err, gobreaker.ErrOpenState). It must
+	// OpenOn says of an error that it is a failure and opens the switch at once, such
+	// as that of a circuit breaker: errors.Is(err, middleware.ErrCircuitOpen). It must
 	// be safe for concurrent use. Nil means none.
 	OpenOn func(err error) bool
 }
@@ -117,9 +117,8 @@ func (k *killSwitch) judge(res result) (is judgement) {
 		return is
 	}
 	err := protect(func() error {
-		if is.failure = k.cfg.IsFailure == nil && isFailure(res.err) || k.cfg.IsFailure != nil && k.cfg.IsFailure(res.err); is.failure {
-			is.opens = k.cfg.OpenOn != nil && k.cfg.OpenOn(res.err)
-		}
+		is.opens = k.cfg.OpenOn != nil && k.cfg.OpenOn(res.err)
+		is.failure = is.opens || k.cfg.IsFailure == nil && isFailure(res.err) || k.cfg.IsFailure != nil && k.cfg.IsFailure(res.err)
 		return nil
 	})
 	if err != nil {
@@ -132,7 +131,7 @@ func (k *killSwitch) judge(res result) (is judgement) {
 func isFailure(err error) bool {
 	_, undecoded := errors.AsType[*decodeError](err)
 	_, invalid := errors.AsType[*events.ValidationError](err)
-	return !undecoded && !invalid && !events.IsDiscard(err)
+	return !undecoded && !invalid && !events.IsDiscard(err) && !events.IsSnooze(err)
 }
 
 func (k *killSwitch) allows() bool {

@@ -240,6 +240,9 @@ func (l *lane) conclude(j *job, v verdict, res result) (lost []loss) {
 		return l.concludeInLine(j, v, res)
 	}
 	l.leave(j)
+	if v.snoozed {
+		j.delivery.Attempt-- // The transport counts each retry.
+	}
 	if v.drop {
 		l.dropped(j)
 	} else {
@@ -257,6 +260,8 @@ func (l *lane) report(v verdict, j *job, res result) {
 		j.say(l.log, slog.LevelError, "no retry will mend this, but the transport has no dead letters: use a poison queue middleware", res.err, "retry_after", v.outcome.After)
 	case v.outcome.Settlement == transport.DeadLetter:
 		j.say(l.log, slog.LevelError, "given up: goes to the dead letters", res.err)
+	case v.snoozed:
+		j.say(l.log, slog.LevelDebug, "put off: the attempt does not count", res.err, "retry_after", v.outcome.After)
 	case v.outcome.Settlement == transport.Retry:
 		j.say(l.log, slog.LevelWarn, "attempt failed: will be retried", res.err, "retry_after", v.outcome.After)
 	}

@@ -59,15 +59,15 @@ func (l *lane) concludeInLine(j *job, v verdict, res result) (lost []loss) {
 	case v.drop:
 		l.leave(j)
 		l.dropped(j)
-	case retry && j.from.can.DeadLetter && l.usedUp(q, j), final:
+	case retry && j.from.can.DeadLetter && l.usedUp(q, j, v), final:
 		return l.giveUp(q, res.err)
 	case retry && !l.closed:
-		j.delivery.Attempt++
+		j.delivery.Attempt += cost(v)
 		q.failed = res.err
 		l.hold(q, v.outcome.After)
 		return nil
 	case retry:
-		j.delivery.Attempt++ // It has failed.
+		j.delivery.Attempt += cost(v) // It has failed.
 		l.leave(j)
 		l.leftToClose(j)
 	case l.closed && v.outcome.Settlement == transport.Release:
@@ -82,11 +82,19 @@ func (l *lane) concludeInLine(j *job, v verdict, res result) (lost []loss) {
 }
 
 // usedUp reports whether a head that has failed is to be given up.
-func (l *lane) usedUp(q *line, j *job) bool {
+func (l *lane) usedUp(q *line, j *job, v verdict) bool {
 	if l.cfg.OnFailure == ParkKey {
 		return false
 	}
-	return q.excess || l.cfg.MaxAttempts > 0 && j.delivery.Attempt >= l.cfg.MaxAttempts
+	return q.excess || !v.snoozed && l.cfg.MaxAttempts > 0 && j.delivery.Attempt >= l.cfg.MaxAttempts
+}
+
+// cost is how many attempts a retry uses up.
+func cost(v verdict) int {
+	if v.snoozed {
+		return 0
+	}
+	return 1
 }
 
 // hold keeps the head until its time comes. The caller holds the lock.

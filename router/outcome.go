@@ -34,6 +34,7 @@ type verdict struct {
 	outcome transport.Outcome
 	drop    bool // nothing to settle: the delivery is somebody else's
 	reduced bool // it should be a dead letter, but the transport has none
+	snoozed bool // the attempt does not count
 }
 
 // decide turns a result into the one outcome of a delivery:
@@ -42,6 +43,7 @@ type verdict struct {
 //	nil, events.Discard               ack
 //	error after the drain deadline    release: costs no attempt
 //	events.RetryAfter(d)              retry after d
+//	events.Snooze(d)                  retry after d, at the same attempt
 //	events.Permanent                  dead letter; retry where there are none
 //	any other error                   retry after delay(attempt)
 func decide(d *transport.Delivery, can transport.Capabilities, res result, delay func(attempt int) time.Duration) verdict {
@@ -54,7 +56,7 @@ func decide(d *transport.Delivery, can transport.Capabilities, res result, delay
 		return verdict{outcome: d.Release()}
 	}
 	if after, ok := events.RetryDelay(res.err); ok {
-		return verdict{outcome: d.Retry(after, res.err)}
+		return verdict{outcome: d.Retry(after, res.err), snoozed: events.IsSnooze(res.err)}
 	}
 	if !events.IsPermanent(res.err) {
 		return verdict{outcome: d.Retry(delay(d.Attempt), res.err)}

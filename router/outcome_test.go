@@ -33,6 +33,7 @@ func TestDecide(t *testing.T) {
 		{"a lost lease drops", all, 1, result{err: boom, cause: transport.ErrLeaseLost}, 0, 0, false},
 		{"a lost lease drops success", all, 1, result{cause: transport.ErrLeaseLost}, 0, 0, false},
 		{"retry after", all, 9, result{err: fmt.Errorf("wrapped: %w", events.RetryAfter(7*time.Second, boom))}, transport.Retry, 7 * time.Second, false},
+		{"snooze", all, 9, result{err: events.Snooze(7*time.Second, boom)}, transport.Retry, 7 * time.Second, false},
 		{"permanent is a dead letter", all, 1, result{err: fmt.Errorf("wrapped: %w", events.Permanent(boom))}, transport.DeadLetter, 0, false},
 		{"permanent without dead letters", transport.Capabilities{}, 2, result{err: events.Permanent(boom)}, transport.Retry, 2 * time.Second, true},
 		{"any error, first attempt", all, 1, result{err: boom}, transport.Retry, time.Second, false},

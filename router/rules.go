@@ -65,14 +65,27 @@ var rules = []rule{
 		"add the topic of the pattern's first segment to Config.Topics", (*Router).unheard},
 	{"EV008", false, "what the handler publishes goes to a topic that this router receives from, and comes back to the same handler",
 		"publish to another topic, or register the handler for the types that it does not publish", (*Router).loops},
+	{"EV009", true, "the poison queue is inside a circuit breaker: that sees permanent errors only, and never opens",
+		"put middleware.PoisonQueue before middleware.CircuitBreaker", chains(func(chain []string) bool { return within(chain, poisonQueue, circuitBreaker) })},
+	{"EV010", false, "the retry is inside a circuit breaker: the first messages of an outage use up their attempts before it opens",
+		"put middleware.CircuitBreaker after middleware.Retry", chains(func(chain []string) bool { return within(chain, retry, circuitBreaker) })},
+	{"EV011", false, "what waits (circuit breaker, rate limit) is inside a timeout: the wait uses up the handler's time",
+		"put middleware.Timeout after middleware.CircuitBreaker and middleware.RateLimit", chains(func(chain []string) bool {
+			return within(chain, circuitBreaker, timeout) || within(chain, rateLimit, timeout)
+		})},
+	{"EV012", false, "the circuit breaker is inside of idempotency: the claim of the event has to last while it waits",
+		"put middleware.Idempotency after middleware.CircuitBreaker, next to the handler", chains(func(chain []string) bool { return within(chain, circuitBreaker, idempotency) })},
 }
 
 // What the middleware that rules are about is called. Package middleware is not
 // imported here: a router without it does not link it.
 const (
-	poisonQueue = "github.com/logistically/events/middleware.PoisonQueue"
-	retry       = "github.com/logistically/events/middleware.Retry"
-	idempotency = "github.com/logistically/events/middleware.Idempotency"
+	poisonQueue    = "github.com/logistically/events/middleware.PoisonQueue"
+	retry          = "github.com/logistically/events/middleware.Retry"
+	idempotency    = "github.com/logistically/events/middleware.Idempotency"
+	circuitBreaker = "github.com/logistically/events/middleware.CircuitBreaker"
+	rateLimit      = "github.com/logistically/events/middleware.RateLimit"
+	timeout        = "github.com/logistically/events/middleware.Timeout"
 )
 
 // Findings returns what looks wrong about how the router is put together, by

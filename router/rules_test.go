@@ -38,6 +38,22 @@ var wrong = map[string]struct {
 		r.Use(m.idempotency)
 		return r.HandleMessage("user.created", nothing, m.idempotency)
 	}, `handler "user.created"`},
+	"EV009": {nil, func(r *router.Router, m mws, _ message.Publisher) error {
+		r.Use(m.circuitBreaker, m.poisonQueue)
+		return r.HandleMessage("user.created", nothing)
+	}, `handler "user.created"`},
+	"EV010": {nil, func(r *router.Router, m mws, _ message.Publisher) error {
+		r.Use(m.circuitBreaker, m.retry)
+		return r.HandleMessage("user.created", nothing)
+	}, `handler "user.created"`},
+	"EV011": {nil, func(r *router.Router, m mws, _ message.Publisher) error {
+		r.Use(m.retry, m.timeout)
+		return errors.Join(r.HandleMessage("user.created", nothing, m.rateLimit), r.HandleMessage("user.deleted", nothing))
+	}, `handler "user.created"`},
+	"EV012": {nil, func(r *router.Router, m mws, _ message.Publisher) error {
+		r.Use(m.idempotency, m.circuitBreaker, m.timeout)
+		return r.HandleMessage("user.created", nothing)
+	}, `handler "user.created"`},
 	"EV005": {nil, func(r *router.Router, _ mws, _ message.Publisher) error {
 		return errors.Join(r.HandleMessage("user.**", nothing), r.HandleMessage("user.*", nothing), r.HandleMessage("user.*.**", nothing))
 	}, `handler "user.**"`},

@@ -16,12 +16,14 @@ import (
 // stores, and the poison queue middleware does where a transport cannot.
 const (
 	MetadataFailureReason   = "failure_reason"   // the error's text, up to 4 KiB
+	MetadataFailureChain    = "failure_chain"    // the types of the errors in it, outermost first, separated by ", "
 	MetadataFailureTopic    = "failure_topic"    // the topic the message came from
 	MetadataFailureID       = "failure_id"       // the transport's id of it there
-	MetadataFailureAttempts = "failure_attempts" // how often it was delivered
+	MetadataFailureAttempts = "failure_attempts" // how often it was tried: Delivery.Attempt
 	MetadataFailureTime     = "failure_time"     // when it was given up, RFC 3339
 	MetadataFailureStored   = "failure_stored"   // when it was first stored, RFC 3339
 	MetadataFailureHandler  = "failure_handler"  // the pattern of the handler that failed
+	MetadataFailureTrace    = "failure_trace"    // the span of the attempt that failed, as a W3C traceparent; a transport keeps it over a Retry, too
 	MetadataFailureStack    = "failure_stack"    // where it panicked, if it did, up to 4 KiB
 )
 
@@ -41,6 +43,7 @@ func FailureMetadata(d *Delivery, cause error) message.Metadata {
 	}
 	if cause != nil {
 		md[MetadataFailureReason] = reason(cause)
+		md[MetadataFailureChain] = chain(cause)
 	}
 	if !d.Stored.IsZero() {
 		md[MetadataFailureStored] = d.Stored.UTC().Format(time.RFC3339Nano)
@@ -62,6 +65,33 @@ func reason(cause error) string {
 		}
 	}
 	return cut(text)
+}
+
+// chain names the types of the errors that cause wraps, by which dead letters of one
+// kind are found. Where one wraps several, those of the first come first.
+func chain(cause error) string {
+	const most = 32
+	var types []string
+	var walk func(e error)
+	walk = func(e error) {
+		if e == nil || len(types) == most {
+			return
+		}
+		types = append(types, fmt.Sprintf("%T", e))
+		switch e := e.(type) {
+		case interface{ Unwrap() error }:
+			walk(e.Unwrap())
+		case interface{ Unwrap() []error }:
+			for _, inner := range e.Unwrap() {
+				walk(inner)
+			}
+		}
+	}
+	func() {
+		defer func() { _ = recover() }() // The Unwrap of a broken error.
+		walk(cause)
+	}()
+	return cut(strings.Join(types, ", "))
 }
 
 func nilPointerIn(cause error) error {

@@ -3,6 +3,8 @@ package transport_test
 import (
 	"errors"
 	"fmt"
+	"io"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -20,7 +22,7 @@ func failure(cause error) message.Metadata {
 func TestFailureSaysWhyAndWhere(t *testing.T) {
 	md := failure(fmt.Errorf("wrapped: %w", &events.PanicError{Value: "ouch", Stack: []byte("here")}))
 	for key, want := range map[string]string{
-		transport.MetadataFailureReason: "wrapped: panic: ouch", transport.MetadataFailureStack: "here",
+		transport.MetadataFailureReason: "wrapped: panic: ouch", transport.MetadataFailureChain: "*fmt.wrapError, *events.PanicError", transport.MetadataFailureStack: "here",
 		transport.MetadataFailureTopic: "t", transport.MetadataFailureID: "7", transport.MetadataFailureAttempts: "2",
 	} {
 		if md[key] != want {
@@ -71,6 +73,23 @@ func TestFailureOfABrokenErrorIsDescribedAllTheSame(t *testing.T) {
 	} {
 		if got := failure(tt.cause)[transport.MetadataFailureReason]; !strings.Contains(got, tt.want) {
 			t.Errorf("%T: reason %q, want %q in it", tt.cause, got, tt.want)
+		}
+	}
+}
+
+func TestFailureChainNamesAllErrors(t *testing.T) {
+	for _, tt := range []struct {
+		cause error
+		want  string
+	}{
+		{errors.New("one"), "*errors.errorString"},
+		{errors.Join(io.EOF, &events.ConfigError{}), "*errors.joinError, *errors.errorString, *events.ConfigError"},
+		{bad{}, "transport_test.bad"},
+		{(*quoting)(nil), "*transport_test.quoting"},
+		{errors.Join(slices.Repeat([]error{io.EOF}, 100)...), "*errors.joinError" + strings.Repeat(", *errors.errorString", 31)},
+	} {
+		if got := failure(tt.cause)[transport.MetadataFailureChain]; got != tt.want {
+			t.Errorf("%T: chain %q, want %q", tt.cause, got, tt.want)
 		}
 	}
 }

@@ -3,20 +3,18 @@ package contestants
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/logistically/events"
 	"github.com/logistically/events/benchmarks/harness"
 	"github.com/logistically/events/middleware"
 	"github.com/logistically/events/router"
 	"github.com/logistically/events/transport/redis"
-	"github.com/logistically/events/validation"
 )
 
-// benchSchema is a small schema, of the kind that people write.
-const benchSchema = `{"type":"object","required":["n","data"],"properties":{"n":{"type":"string","pattern":"^[0-9]+$"},"data":{}}}`
-
-// byChain is the router with tracing (no provider), poison queue, retry and
-// validation around the handler, and with idempotency on Redis if so asked.
+// byChain is the router with a typed handler in tracing (no provider), poison queue,
+// retry, timeout and recoverer, and in idempotency on Redis if so asked.
 func byChain(idempotent bool) consumer {
 	return func(ctx context.Context, o *ours, group string, sub message.Subscriber, handle harness.Handler) error {
 		return o.route(ctx, sub, func(r *router.Router) error {
@@ -25,23 +23,21 @@ func byChain(idempotent bool) consumer {
 				return err
 			}
 			r.Use(chain...)
-			return r.HandleMessage(eventType, func(msg *message.Message) error { return handle(msg.Context(), msg.Payload) })
+			return router.Handle(r, eventType, func(ctx context.Context, ev events.Event[benchEvent]) error {
+				return handle(ctx, []byte(`{"n":"`+ev.Body.N+`"`))
+			})
 		})
 	}
 }
 
 func (o *ours) chain(group string, idempotent bool) ([]message.HandlerMiddleware, error) {
-	schemas, err := validation.NewRegistry(validation.Config{})
-	if err != nil {
-		return nil, err
-	}
 	poison, poisonErr := middleware.PoisonQueue(middleware.PoisonConfig{})
 	retry, retryErr := middleware.Retry(middleware.RetryConfig{MaxAttempts: 3, InitialInterval: retryDelay})
-	validate, validateErr := middleware.Validation(schemas, middleware.ValidationConfig{})
-	if err := errors.Join(schemas.AddSchema(eventType, []byte(benchSchema)), poisonErr, retryErr, validateErr); err != nil {
+	timeout, timeoutErr := middleware.Timeout(30 * time.Second)
+	if err := errors.Join(poisonErr, retryErr, timeoutErr); err != nil {
 		return nil, err
 	}
-	chain := []message.HandlerMiddleware{middleware.Tracing(middleware.TracingConfig{}), poison, retry, validate}
+	chain := []message.HandlerMiddleware{middleware.Tracing(middleware.TracingConfig{}), poison, retry, timeout, middleware.Recoverer()}
 	if !idempotent {
 		return chain, nil
 	}

@@ -79,7 +79,7 @@ func consume() []harness.Scenario {
 			Load:        harness.Load{Body: body, Workers: workers, Work: time.Millisecond},
 			Contestants: []string{redis, subscriber, memory, wmRedis, wmRouter, gochannel, asynq}, Peer: wmRouter,
 		}, {
-			Name: "consume-chain", Title: "with middleware: tracing, poison queue, retry, validation (and idempotency on Redis); Watermill's recoverer, timeout, retry, poison queue", Measure: "consume",
+			Name: "consume-chain", Title: "a typed handler in tracing, poison queue, retry, timeout and recoverer (and idempotency on Redis); Watermill's poison queue, retry, timeout and recoverer", Measure: "consume",
 			Load: harness.Load{Body: body, Workers: workers}, Quick: true,
 			Contestants: []string{chain, idempotent, wmChain, receiver, goRedis}, Peer: wmChain, Best: goRedis,
 		},

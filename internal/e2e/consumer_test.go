@@ -48,6 +48,9 @@ func TestMain(m *testing.M) {
 		if dir := os.Getenv(envUnpack); dir != "" {
 			run = func() error { return unpack(addr, os.Getenv(envSeed), dir) }
 		}
+		if _, ok := os.LookupEnv(envRetries); ok {
+			run = func() error { return retrying(addr) }
+		}
 		if err := run(); err != nil {
 			fmt.Fprintln(os.Stderr, "consumer:", err)
 			os.Exit(1)

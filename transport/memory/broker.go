@@ -66,6 +66,7 @@ type waiting struct {
 	entry   *entry
 	attempt int
 	due     time.Time
+	trace   string // transport.MetadataFailureTrace, if there is one
 }
 
 // pending is a delivery that is not settled.

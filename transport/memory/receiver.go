@@ -81,6 +81,9 @@ func (r *receiver) take(most int, now time.Time) (page []*transport.Delivery, ne
 		g.promote(now, earliest)
 		for len(page) < most && len(g.queue) > 0 {
 			page = append(page, r.deliver(t, g, g.queue[0].entry, g.queue[0].attempt))
+			if trace := g.queue[0].trace; trace != "" {
+				page[len(page)-1].Message.Metadata.Set(transport.MetadataFailureTrace, trace)
+			}
 			g.queue = g.queue[1:]
 		}
 		for len(page) < most {

@@ -99,7 +99,7 @@ func (r *receiver) settle(g *group, p *pending, o transport.Outcome, letter dead
 	p.cancel(nil)
 	switch o.Settlement {
 	case transport.Retry:
-		g.delayed = append(g.delayed, &waiting{p.entry, d.Attempt + 1, time.Now().Add(o.After)})
+		g.delayed = append(g.delayed, &waiting{p.entry, d.Attempt + 1, time.Now().Add(o.After), d.Message.Metadata[transport.MetadataFailureTrace]})
 	case transport.DeadLetter:
 		r.broker.append(letter.topic, letter.msg)
 	case transport.Release:

@@ -63,6 +63,15 @@ func EffectsOnceACL(group, keyPrefix string, topics, produced []string) []string
 	return all
 }
 
+// LimiterACL returns the rules of a user that may do what a [Limiter] does, and nothing
+// else. An empty prefix means "rate:".
+func LimiterACL(keyPrefix string) []string {
+	if keyPrefix == "" {
+		keyPrefix = defaultLimiterPrefix
+	}
+	return rules([]string{"eval", "evalsha", "time", "get", "set"}, []string{keyPrefix + "*"})
+}
+
 // rules starts from a user that may do nothing.
 func rules(commands, keys []string) []string {
 	all := []string{"resetkeys", "resetchannels", "-@all"}

@@ -91,7 +91,7 @@ func TestEffectsHappenOnceWithTheLeastPrivileges(t *testing.T) {
 func TestTheRulesAllowWhatIsUsedAndNothingElse(t *testing.T) {
 	t.Parallel()
 	f := newSecureFixture(t)
-	rules := map[string][]string{"publisher": redis.PublisherACL("t"), "subscriber": redis.SubscriberACL("g", "t"), "idempotency": redis.IdempotencyACL("")}
+	rules := map[string][]string{"publisher": redis.PublisherACL("t"), "subscriber": redis.SubscriberACL("g", "t"), "idempotency": redis.IdempotencyACL(""), "limiter": redis.LimiterACL("")}
 	pub := f.publisher(f.limited("publisher", rules["publisher"]))
 	client := f.limited("subscriber", rules["subscriber"])
 	ctx := t.Context()
@@ -131,6 +131,14 @@ func TestTheRulesAllowWhatIsUsedAndNothingElse(t *testing.T) {
 		c := transport.Claim{Key: "k", Token: "token", Lease: time.Hour, Keep: time.Hour}
 		_, err := store.Begin(ctx, c)
 		f.check(errors.Join(err, end(ctx, c)))
+	}
+
+	limiter, err := redis.NewLimiter(redis.LimiterConfig{Client: f.limited("limiter", rules["limiter"]), Rate: 1})
+	f.check(err)
+	_, ok, err := limiter.Take(ctx, "k", 0)
+	f.check(errors.Join(err, limiter.Close()))
+	if !ok {
+		t.Error("no turn")
 	}
 
 	if refused := f.refused(); len(refused) > 0 {

@@ -109,9 +109,14 @@ func (r *receiver) await(ctx context.Context, fn func() error) error {
 	if ctx.Done() == nil || !r.addCall() {
 		return fn()
 	}
+	return awaited(ctx, fn, r.calls.Done)
+}
+
+// awaited is await for who counts the calls by itself; ended is called when fn has ended.
+func awaited(ctx context.Context, fn func() error, ended func()) error {
 	result := make(chan error, 1)
 	go func() {
-		defer r.calls.Done()
+		defer ended()
 		result <- fn()
 	}()
 	select {

@@ -226,5 +226,23 @@ func (e *entry) again(original fields, attempt int) []string {
 	if original.isEnvelope() {
 		return append(original.envelope.again(), way...)
 	}
-	return append(way, fieldUUID, original.uuid, fieldMetadata, original.metadata, fieldPayload, original.payload)
+	return append(way, fieldUUID, original.uuid, fieldMetadata, e.traced(original.metadata), fieldPayload, original.payload)
+}
+
+// traced returns the metadata as it was stored, with word of the attempt that failed, if
+// there is any.
+func (e *entry) traced(stored string) string {
+	trace := e.Message.Metadata[transport.MetadataFailureTrace]
+	if trace == "" {
+		return stored
+	}
+	metadata := message.Metadata{}
+	if stored != "" {
+		var err error
+		if metadata, err = readMetadata(stored); err != nil { // It was read before.
+			return stored
+		}
+	}
+	metadata[transport.MetadataFailureTrace] = trace
+	return string(appendMetadata(nil, metadata))
 }
