@@ -31,15 +31,16 @@ var mayImport = map[string][]string{
 	"outbox":                  {"", "internal/nilcheck", "internal/sqldialect", "transport"},
 	"eventstest":              {"", "router", "transport", "transport/memory"},
 	"internal/jsontext":       {},
-	"observability":           {""},
-	"config":                  {"", "batching", "middleware", "router", "transport/console", "transport/memory", "transport/redis"},
-	"internal/docgen":         {"config"},
 	"internal/measure":        {},
 	"internal/nilcheck":       {},
 	"internal/packed":         {},
 	"internal/sqldialect":     {""},
 	"internal/redisserver":    {},
 	"internal/webhooks":       {},
+
+	"observability":   {""},
+	"config":          {"", "batching", "middleware", "router", "transport/console", "transport/memory", "transport/redis"},
+	"internal/docgen": {"config"},
 }
 
 // mayLink names, for packages that people link into services, what they may
@@ -59,9 +60,10 @@ var mayLink = map[string][]string{
 		"go.opentelemetry.io/otel"},
 	"middleware/sqlonce": {"github.com/ThreeDotsLabs/watermill/message"},
 	"outbox":             {"github.com/ThreeDotsLabs/watermill/message"},
-	"eventstest":         {"github.com/ThreeDotsLabs/watermill/message", "github.com/google/go-cmp/cmp"},
-	"observability":      {},
-	"config":             {"github.com/ThreeDotsLabs/watermill/message", "github.com/redis/go-redis/v9"},
+	"eventstest": {"github.com/ThreeDotsLabs/watermill/message", "github.com/google/go-cmp/cmp"},
+
+	"observability": {},
+	"config":        {"github.com/ThreeDotsLabs/watermill/message", "github.com/redis/go-redis/v9"},
 }
 
 type goPackage struct {
