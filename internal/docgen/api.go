@@ -10,11 +10,7 @@ import (
 )
 
 // api lists every exported name of the public packages.
-func api(root string) (string, error) {
-	list, err := packages(root)
-	if err != nil {
-		return "", err
-	}
+func api(_ string, list []pkg) (string, error) {
 	var b strings.Builder
 	b.WriteString(`# API
 

@@ -18,7 +18,7 @@ const (
 )
 
 // configuration is the page with its list of settings renewed.
-func configuration(root string) (string, error) {
+func configuration(root string, list []pkg) (string, error) {
 	page, err := os.ReadFile(filepath.Join(root, "docs/CONFIGURATION.md"))
 	if err != nil {
 		return "", err
@@ -27,10 +27,6 @@ func configuration(root string) (string, error) {
 	_, after, closed := strings.Cut(rest, end)
 	if !ok || !closed {
 		return "", fmt.Errorf("docs/CONFIGURATION.md has no place for its list, between %q and %q", begin, end)
-	}
-	list, err := packages(root)
-	if err != nil {
-		return "", err
 	}
 	comments := map[string]string{}
 	for _, p := range list {

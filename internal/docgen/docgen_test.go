@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -13,9 +14,20 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const root = "../.."
 
+var parsed = sync.OnceValues(func() ([]pkg, error) { return packages(root) })
+
+func public(t *testing.T) []pkg {
+	t.Helper()
+	list, err := parsed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
 func TestGeneratedDocumentsAreUpToDate(t *testing.T) {
 	for name, write := range documents {
-		want, err := write(root)
+		want, err := write(root, public(t))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -30,7 +42,7 @@ func TestGeneratedDocumentsAreUpToDate(t *testing.T) {
 }
 
 func TestEveryNameHasALine(t *testing.T) {
-	text, err := api(root)
+	text, err := api(root, public(t))
 	if err != nil {
 		t.Fatal(err)
 	}

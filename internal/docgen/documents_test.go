@@ -38,12 +38,8 @@ func read(t *testing.T, name string) (lines []string) {
 // each after the name of its package: "redis.SubscriberConfig.Group".
 func names(t *testing.T) map[string]bool {
 	t.Helper()
-	list, err := packages(root)
-	if err != nil {
-		t.Fatal(err)
-	}
 	found := map[string]bool{}
-	for _, p := range list {
+	for _, p := range public(t) {
 		found[p.Name] = true
 		add := func(parts ...string) { found[p.Name+"."+strings.Join(parts, ".")] = true }
 		for _, v := range slices.Concat(p.Consts, p.Vars) {

@@ -18,8 +18,12 @@ func main() {
 	if len(os.Args) > 1 {
 		root = os.Args[1]
 	}
+	list, err := packages(root)
+	if err != nil {
+		log.Fatal(err)
+	}
 	for name, write := range documents {
-		text, err := write(root)
+		text, err := write(root, list)
 		if err != nil {
 			log.Fatal(err)
 		}
@@ -30,7 +34,7 @@ func main() {
 }
 
 // documents are the generated files, with what makes each of them.
-var documents = map[string]func(root string) (string, error){
+var documents = map[string]func(root string, list []pkg) (string, error){
 	"docs/API.md":           api,
 	"docs/CONFIGURATION.md": configuration,
 }
