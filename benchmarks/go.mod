@@ -20,6 +20,8 @@ require (
 
 require github.com/sony/gobreaker/v2 v2.4.0 // indirect
 
+require github.com/klauspost/compress v1.20.4 // indirect
+
 require (
 	codeberg.org/go-fonts/liberation v0.5.0 // indirect
 	codeberg.org/go-latex/latex v0.2.0 // indirect

@@ -18,7 +18,7 @@ func itoa(n int) string { return strconv.Itoa(n) }
 
 // EventsRedis are the ways of this library over Redis Streams.
 func EventsRedis() []harness.Contestant {
-	return []harness.Contestant{
+	return append(eventsPacked(),
 		eventsRedis("events redis", byRouter, nil),
 		eventsRedis("events redis, receiver", byReceiver, nil),
 		eventsRedis("events redis, subscriber", bySubscriber, nil),
@@ -27,16 +27,24 @@ func EventsRedis() []harness.Contestant {
 		eventsRedis("events redis, chain + idempotency", byChain(true), nil),
 		eventsRedis("events redis, batched", byRouter, &batching.Config{Mode: batching.Wait}),
 		eventsRedis("events redis, buffered", byRouter, &batching.Config{Mode: batching.Buffered, MaxSize: 1000, MaxWait: 5 * time.Millisecond}),
-	}
+	)
 }
 
 func eventsRedis(name string, consume consumer, batch *batching.Config) harness.Contestant {
+	return eventsRedisPacked(name, nil, consume, batch)
+}
+
+// eventsRedisPacked is eventsRedis with a publisher that packs, unless pack is nil.
+func eventsRedisPacked(name string, pack *redis.PackConfig, consume consumer, batch *batching.Config) harness.Contestant {
 	return harness.Contestant{
 		Name: name, Kind: harness.Ours, Library: libraryEvents(), Redis: true, Replays: true,
 		Open: func(_ context.Context, env harness.Env) (harness.System, error) {
 			client := goredis.NewClient(redisOptions(env))
 			o := &ours{topic: env.Topic, load: env.Load, consume: consume, client: client, close: client.Close}
 			o.stored = func(ctx context.Context) (int, error) {
+				if pack != nil {
+					return storedInPacks(ctx, client, env.Topic)
+				}
 				n, err := client.XLen(ctx, env.Topic).Result()
 				return int(n), err
 			}
@@ -46,7 +54,7 @@ func eventsRedis(name string, consume consumer, batch *batching.Config) harness.
 					MaxInFlight: workers(env.Load), Block: blockOf(env), Logger: slog.New(slog.DiscardHandler),
 				})
 			}
-			pub, err := redis.NewPublisher(redis.PublisherConfig{Client: client})
+			pub, err := redis.NewPublisher(redis.PublisherConfig{Client: client, Pack: pack})
 			if err == nil {
 				err = o.publishTo(pub)
 			}

@@ -2,6 +2,8 @@ package harness
 
 import (
 	"bytes"
+	"crypto/rand"
+	"encoding/base64"
 	"fmt"
 	"strconv"
 
@@ -18,12 +20,13 @@ const (
 
 // bodies makes message bodies of one load.
 type bodies struct {
-	size int
-	real [][]byte // real webhooks, if the load wants them
+	size   int
+	random bool
+	real   [][]byte // real webhooks, if the load wants them
 }
 
 func newBodies(load Load) (*bodies, error) {
-	b := &bodies{size: load.Body}
+	b := &bodies{size: load.Body, random: load.Random}
 	if !load.Webhooks {
 		if least := len(bodyHead) + bodyDigit + len(bodyFill) + len(`"}`); load.Body < least {
 			return nil, fmt.Errorf("a body has at least %d bytes, the load asks for %d", least, load.Body)
@@ -48,6 +51,11 @@ func (b *bodies) body(n int) []byte {
 	}
 	out := fmt.Appendf(make([]byte, 0, b.size), `%s%0*d%s`, bodyHead, bodyDigit, n, bodyFill)
 	fill := b.size - len(out) - len(`"}`)
+	if b.random {
+		bytes := make([]byte, (fill+1)/4*3+3)
+		_, _ = rand.Read(bytes) // It never fails.
+		return append(append(out, base64.StdEncoding.EncodeToString(bytes)[:fill]...), `"}`...)
+	}
 	// Words and digits, as events are; one repeated letter would flatter compression.
 	for i := 0; i < fill; i++ {
 		out = append(out, "customer order 4711 shipped to warehouse 23, "[(i*7+n+i/45)%45])

@@ -40,6 +40,7 @@ type Scenario struct {
 type Load struct {
 	Body     int           // bytes of each body; 0 with Webhooks set
 	Webhooks bool          // bodies are real webhooks, 1 to 25 KB
+	Random   bool          // bodies cannot be compressed
 	Callers  int           // goroutines that publish
 	Bulk     int           // messages a Publish call
 	Workers  int           // handlers that may run at a time

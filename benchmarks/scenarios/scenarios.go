@@ -43,7 +43,7 @@ const workers = 64
 
 // All returns every scenario, in the order of the report.
 func All() []harness.Scenario {
-	return slices.Concat(publish(), decorated(), consume(), latency(), together(), bodies(), backlog(), failures(), cost(), dispatch())
+	return slices.Concat(publish(), decorated(), consume(), latency(), together(), bodies(), backlog(), failures(), cost(), dispatch(), packs())
 }
 
 func publish() []harness.Scenario {

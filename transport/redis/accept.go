@@ -83,7 +83,9 @@ func splitID(id string) (ms, seq, item uint64) {
 	right, last, _ := strings.Cut(right, "#")
 	ms, _ = strconv.ParseUint(left, 10, 64)
 	seq, _ = strconv.ParseUint(right, 10, 64)
-	item, _ = strconv.ParseUint(last, 10, 64)
+	if last != "" { // An error would be an allocation for each entry.
+		item, _ = strconv.ParseUint(last, 10, 64)
+	}
 	return ms, seq, item
 }
 

@@ -53,22 +53,26 @@ func encode(uuid string, metadata message.Metadata, payload message.Payload) []a
 }
 
 // Decode reads the message of a stream entry in any format, such as a dead letter. The
-// error wraps one of ErrUnknownFormat and its neighbours.
+// error wraps one of ErrUnknownFormat and its neighbours. One that carries many is for
+// [DecodeAll].
 func Decode(values map[string]any) (*message.Message, error) {
-	text := func(field string) string { s, _ := values[field].(string); return s }
-	_, ok := values[fieldUUID].(string)
-	f := fields{uuid: text(fieldUUID), metadata: text(fieldMetadata), payload: text(fieldPayload), hasUUID: ok}
-	for _, name := range []string{fieldData, fieldMore} {
-		if value := text(name); value != "" {
-			f.set(name, value)
-		}
-	}
-	f.open(EnvelopePolicy{})
+	f := fieldsOf(values)
 	msg := message.NewMessage("", nil)
 	if err := decode(msg, f, []byte(f.payload)); err != nil {
 		return nil, err
 	}
 	return msg, nil
+}
+
+// fieldsOf reads the fields of an entry as go-redis returns it.
+func fieldsOf(values map[string]any) (f fields) {
+	for name, value := range values {
+		if s, ok := value.(string); ok {
+			f.set(name, s)
+		}
+	}
+	f.open(EnvelopePolicy{})
+	return f
 }
 
 // fields are the values of an entry that mean something to us.
@@ -108,6 +112,9 @@ func decode(msg *message.Message, f fields, payload []byte) (err error) {
 	if !f.hasUUID {
 		if f.envelope != nil {
 			return f.envelope.decode(msg, payload)
+		}
+		if f.packed != "" {
+			return errMany
 		}
 		return errUnknown
 	}

@@ -2,10 +2,12 @@ package redis
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"sync"
 
+	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/logistically/events/transport"
 	"github.com/logistically/events/transport/redis/internal/pack"
 )
@@ -45,6 +47,36 @@ type packed struct{ pack.Pack }
 
 func (p packed) size() (messages, bytes int)     { return p.Messages, p.Bytes }
 func (p packed) unpack() ([]pack.Message, error) { return p.Unpack() }
+
+// DecodeAll reads the messages of a stream entry in any format: of one that a
+// [Publisher] has packed all that it carries, of others the one.
+func DecodeAll(values map[string]any) ([]*message.Message, error) {
+	f := fieldsOf(values)
+	c, err := contentOf(&f)
+	if c == nil && err == nil {
+		msg, err := Decode(values)
+		if err != nil {
+			return nil, err
+		}
+		return []*message.Message{msg}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	parts, err := c.unpack()
+	if err != nil {
+		return nil, err
+	}
+	msgs := make([]*message.Message, len(parts))
+	for i, p := range parts {
+		msgs[i] = message.NewMessage(p.UUID, p.Payload)
+		msgs[i].Metadata = p.Metadata
+	}
+	return msgs, nil
+}
+
+// errMany says what the entry is to who wants one message.
+var errMany = fmt.Errorf("%w but many: read the entry with DecodeAll", ErrUnknownFormat)
 
 // bundle is an entry of many messages, which share its lease. It comes as one entry,
 // is queued as that, and becomes deliveries when Receive wants them: until then it is

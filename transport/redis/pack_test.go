@@ -343,3 +343,29 @@ func TestProgressOfNoUseIsForgotten(t *testing.T) {
 		t.Errorf("%d of 20 are still there after 100 looks", stale)
 	}
 }
+
+// Who reads entries by hand is told what a packed one is.
+func TestDecodeSaysThatAnEntryCarriesManyAndDecodeAllReadsThem(t *testing.T) {
+	f := newFixture(t)
+	want := numbered(5)
+	f.check(f.packer(redis.PackConfig{MaxMessages: 4}).Publish("t", want...))
+	var got []*message.Message
+	for i, e := range f.entries("t") {
+		if _, err := redis.Decode(e.Values); (err == nil) != (i == 1) || i == 0 && (!errors.Is(err, redis.ErrUnknownFormat) || !strings.Contains(err.Error(), "DecodeAll")) {
+			t.Errorf("entry %d: %v", i, err)
+		}
+		msgs, err := redis.DecodeAll(e.Values)
+		f.check(err)
+		got = append(got, msgs...)
+	}
+	for i, msg := range want {
+		if i >= len(got) || !got[i].Equals(msg) {
+			t.Fatalf("message %d of %d differs", i, len(got))
+		}
+	}
+	for _, bad := range []map[string]any{{}, {"_events_packed": "x"}, {"_events_packed": "\x01\x01\x05\x00\x00\x00"}} {
+		if _, err := redis.DecodeAll(bad); err == nil {
+			t.Errorf("%q: no error", bad)
+		}
+	}
+}
