@@ -92,6 +92,11 @@ func TestAnEnvelopeKeepsItsEntryOnEveryWay(t *testing.T) {
 		if events.HeaderOf(letter) != events.HeaderOf(original.Message) || letter.Metadata[transport.MetadataFailureReason] != "no such user" || letter.Metadata[transport.MetadataFailureID] != original.ID {
 			t.Errorf("dead letter %+v", letter)
 		}
+		inspector, err := redis.NewInspector(redis.InspectorConfig{Client: f.client})
+		f.check(err)
+		if letters, err := inspector.DeadLetters(t.Context(), "t", "", 10); err != nil || len(letters) != 1 || letters[0].Reason != "no such user" || letters[0].Message.UUID != original.Message.UUID {
+			t.Errorf("the inspector has %+v, %v", letters, err)
+		}
 		if f.pending() != 0 || len(f.entries("{t}:retry:g")) != 0 {
 			t.Error("something is left")
 		}
@@ -257,5 +262,18 @@ func TestHandlersAreFoundByTheTypeWithoutItsNamespace(t *testing.T) {
 	f.check(rt.Run(ctx))
 	if ev := <-got; ev.Body["email"] != "john@example.com" || ev.Hash != v.header(t).Hash || ev.Origin != "user-service" {
 		t.Errorf("event %+v", ev)
+	}
+}
+
+// What an ack publishes is written as a Publisher writes its own format; envelopes are not published so.
+func TestAnAckPublishesNoEnvelopes(t *testing.T) {
+	f := newFixture(t)
+	f.publish("1")
+	d := f.receive(f.receiver(redis.SubscriberConfig{}))
+	envelopes, err := redis.NewPublisher(redis.PublisherConfig{Client: f.client, Format: redis.EnvelopeFormat{}})
+	f.check(err)
+	ack := d.Receipt.(transport.Committer)
+	if !ack.Publishes(f.pub, "u") || ack.Publishes(envelopes, "u") {
+		t.Errorf("an ack publishes entries: %v, envelopes: %v", ack.Publishes(f.pub, "u"), ack.Publishes(envelopes, "u"))
 	}
 }
