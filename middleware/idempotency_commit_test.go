@@ -30,8 +30,8 @@ type stage struct {
 // countingStore counts the calls that would be round trips.
 type countingStore struct {
 	*middleware.MemoryIdempotencyStore
-	begins, claims, dones, aborts atomic.Int64
-	slow                          func()
+	begins, claims atomic.Int64
+	slow           func()
 }
 
 func (s *countingStore) Begin(ctx context.Context, claims ...transport.Claim) ([]transport.ClaimResult, error) {

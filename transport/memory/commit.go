@@ -8,26 +8,27 @@ import (
 	"github.com/logistically/events/transport"
 )
 
-// receipt makes deliveries those of a transport.Committer.
-type receipt struct {
+// delivery is its own receipt, which is a transport.Committer.
+type delivery struct {
+	transport.Delivery
 	broker *Broker
-	holder string
+	group  string
 }
 
 // Holder implements transport.Committer.
-func (r *receipt) Holder() string { return r.holder }
+func (d *delivery) Holder() string { return d.group + "/" + d.Topic + "/" + d.ID }
 
 // Concludes implements transport.Committer: what is in the memory of this process
 // is gone together with the broker.
-func (r *receipt) Concludes(store transport.ClaimStore, _ string) bool {
+func (d *delivery) Concludes(store transport.ClaimStore, _ string) bool {
 	_, local := store.(transport.LocalClaimStore)
 	return local
 }
 
 // Publishes implements transport.Committer.
-func (r *receipt) Publishes(pub message.Publisher, topic string) bool {
+func (d *delivery) Publishes(pub message.Publisher, topic string) bool {
 	p, ok := pub.(*Publisher)
-	return ok && p.broker == r.broker && !p.closed.Load() && transport.CheckTopic(topic) == nil
+	return ok && p.broker == d.broker && !p.closed.Load() && transport.CheckTopic(topic) == nil
 }
 
 // conclude concludes the claim that an outcome's delivery holds, and publishes what

@@ -102,7 +102,9 @@ func (r *receiver) deliver(t *topic, g *group, e *entry, attempt int) *transport
 	msg := detached(e.msg)
 	ctx, cancel := context.WithCancelCause(context.Background())
 	msg.SetContext(ctx)
-	d := &transport.Delivery{Message: msg, Topic: t.name, ID: e.id(), Attempt: attempt, Stored: e.stored, Receipt: &receipt{r.broker, r.cfg.Group + "\x00" + t.name + "\x00" + e.id()}}
+	own := &delivery{broker: r.broker, group: r.cfg.Group}
+	own.Delivery = transport.Delivery{Message: msg, Topic: t.name, ID: e.id(), Attempt: attempt, Stored: e.stored, Receipt: own}
+	d := &own.Delivery
 	g.pending[d] = &pending{entry: e, owner: r, cancel: cancel}
 	return d
 }

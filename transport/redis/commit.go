@@ -71,8 +71,8 @@ var errCannotPublish = errors.New("the ack cannot publish this: ask Delivery.Pub
 type commits map[*stream]*task
 
 // add adds the ack of an entry whose handler has succeeded under a claim. It returns
-// a task if that is a new one.
-func (c commits) add(s *stream, e *entry, o transport.Outcome, h *transport.Held) (*task, error) {
+// a task if that is a new one. most is how many outcomes there may be.
+func (c commits) add(s *stream, e *entry, o transport.Outcome, h *transport.Held, most int) (*task, error) {
 	store, ok := h.Store.(*IdempotencyStore)
 	if !ok {
 		return nil, errForeignClaim
@@ -94,7 +94,9 @@ func (c commits) add(s *stream, e *entry, o transport.Outcome, h *transport.Held
 	}
 	t, made := c[s], (*task)(nil)
 	if t == nil || len(t.outcomes) == mostCommits {
-		t = &task{script: commitScript, keys: []string{s.key, s.progressKey()}, args: []any{s.group}, commits: true}
+		n := min(most, mostCommits)
+		t = &task{script: commitScript, commits: true, keys: make([]string, 0, n+3), args: make([]any, 0, 6*n+1), outcomes: make([]transport.Outcome, 0, n)}
+		t.keys, t.args = append(t.keys, s.key, s.progressKey()), append(t.args, s.group)
 		c[s], made = t, t
 	}
 	t.outcomes = append(t.outcomes, o)

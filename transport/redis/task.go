@@ -80,7 +80,7 @@ func (r *receiver) tasks(outcomes []transport.Outcome) ([]*task, *failures) {
 		}
 		held := o.Delivery.HeldClaim()
 		if held != nil && o.Settlement == transport.Ack && held.Done {
-			t, err := more.add(e.stream, e, o, held)
+			t, err := more.add(e.stream, e, o, held, len(outcomes))
 			if err != nil {
 				failed.add(&task{outcomes: []transport.Outcome{o}}, err)
 			} else if t != nil {
