@@ -125,7 +125,8 @@ func (b *breaker) handle(msg *message.Message, next message.HandlerFunc) ([]*mes
 		}
 		tried := b.is(gobreaker.StateHalfOpen)
 		produced, err := b.run(ctx, msg, next, done)
-		if err == nil || !b.fails(ctx, err) || b.circuit.State() != gobreaker.StateOpen {
+		// Half open counts as open: it may be that long since the failure.
+		if err == nil || !b.fails(ctx, err) || b.circuit.State() == gobreaker.StateClosed {
 			return produced, err
 		}
 		if tried && d != nil { // so that one bad message does not keep it open
