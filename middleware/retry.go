@@ -86,7 +86,9 @@ func (c RetryConfig) Delay(attempt int) time.Duration {
 //
 // It stops at once, and returns the error, when the handler returns
 // events.Permanent, events.Discard, events.Snooze or, under package router,
-// [ErrInProgress], which the transport can wait for without a lane. When the attempts
+// [ErrInProgress], which the transport can wait for without a lane. A delivery that
+// ends in events.Snooze costs no attempt, whatever failed in it before: with
+// [CircuitBreaker] that was the outage. When the attempts
 // are used up the error is [ErrAttemptsUsedUp], too: what is final whatever its
 // class. It stops waiting when the message's context ends and returns the last error
 // together with the context's cause. An error after more than one attempt says how
@@ -176,7 +178,9 @@ func (c *RetryConfig) handle(msg *message.Message, next message.HandlerFunc) ([]
 			}
 		}
 		if final != nil {
-			r.count()
+			if !events.IsSnooze(final) {
+				r.count()
+			}
 			return nil, final
 		}
 	}
