@@ -20,15 +20,16 @@ func Decode[T any](msg *message.Message, codec Codec) (Event[T], error) {
 	if codec == nil {
 		codec = JSON
 	}
-	ev := Event[T]{Header: HeaderOf(msg)}
+	// Only the body is given to somebody who may keep it, and so has to be allocated.
+	h, body := HeaderOf(msg), new(T)
 	if _, ok := codec.(jsonCodec); ok {
-		if decodeParsed(msg.Context(), msg.Payload, &ev.Body) {
-			return ev, nil
+		if decodeParsed(msg.Context(), msg.Payload, body) {
+			return Event[T]{h, *body}, nil
 		}
-		ev = Event[T]{Header: ev.Header}
+		*body = *new(T)
 	}
-	if err := codec.Unmarshal(msg.Payload, &ev.Body); err != nil {
-		return ev, Permanent(fmt.Errorf("events: decode %s %s into %T: %w (does the handler's type match what is published?)", ev.Type, ev.ID, ev.Body, err))
+	if err := codec.Unmarshal(msg.Payload, body); err != nil {
+		return Event[T]{h, *body}, Permanent(fmt.Errorf("events: decode %s %s into %T: %w (does the handler's type match what is published?)", h.Type, h.ID, *body, err))
 	}
-	return ev, nil
+	return Event[T]{h, *body}, nil
 }

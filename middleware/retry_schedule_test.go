@@ -199,6 +199,17 @@ func TestRetryCountsAcrossProcessAndTransportAndRestarts(t *testing.T) {
 	})
 }
 
+func TestADeliveryThatEndsInSnoozeCostsNoAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		msg := deliver(newMessage("1"), 4, full)
+		h := &handler{errs: []error{errBoom, errBoom, events.Snooze(time.Minute, errBoom)}}
+		_, err := retry(t, middleware.RetryConfig{MaxAttempts: 10})(h.handle)(msg)
+		if d, _ := transport.DeliveryFromContext(msg.Context()); !events.IsSnooze(err) || h.runs != 3 || d.Attempt != 4 {
+			t.Errorf("got %v after %d runs, attempt %d", err, h.runs, d.Attempt)
+		}
+	})
+}
+
 func TestSnoozeCostsNoAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		broker := memory.NewBroker(memory.BrokerConfig{})

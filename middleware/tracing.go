@@ -151,7 +151,10 @@ func (t *tracing) start(outer context.Context, msg *message.Message) (context.Co
 	if !t.w3c || msg.Metadata[events.MetadataTraceParent] != "" {
 		parent = t.Propagator.Extract(outer, metadataCarrier{msg})
 	}
-	creation := trace.SpanContextFromContext(parent)
+	creation := ambient
+	if parent != outer {
+		creation = trace.SpanContextFromContext(parent)
+	}
 	if ambient.IsValid() && !ambient.Equal(creation) {
 		options = append(options[:len(options):len(options)], trace.WithLinks(trace.Link{SpanContext: ambient}))
 	}
@@ -170,7 +173,7 @@ func (t *tracing) start(outer context.Context, msg *message.Message) (context.Co
 	} else if span.SpanContext().Equal(creation) {
 		ctx = parent // The span is that of the context already.
 	}
-	return withHeader(ctx, msg), span
+	return withHeader(ctx, span.SpanContext(), msg), span
 }
 
 // remember leaves word of the failed attempt for the next one, or who redrives the message.
@@ -195,12 +198,11 @@ func failedAttempt(msg *message.Message) trace.SpanContext {
 
 // withHeader makes the span the trace of the header in ctx. Headers speak W3C,
 // whatever the propagator does.
-func withHeader(ctx context.Context, msg *message.Message) context.Context {
+func withHeader(ctx context.Context, sc trace.SpanContext, msg *message.Message) context.Context {
 	h, ok := events.HeaderFromContext(ctx)
 	if !ok {
 		h = events.HeaderOf(msg)
 	}
-	sc := trace.SpanContextFromContext(ctx)
 	if ok && (!sc.IsValid() || names(h.TraceParent, sc)) {
 		return ctx
 	}

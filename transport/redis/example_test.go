@@ -135,3 +135,31 @@ func ExampleStartAt() {
 	fmt.Println(cfg.Start)
 	// Output: 1699996399999-18446744073709551615
 }
+
+// Two processes share a rate.
+func ExampleLimiter() {
+	ctx := context.Background()
+	client, stop := exampleClient(ctx)
+	defer stop()
+	for process := range 2 {
+		limiter, err := redis.NewLimiter(redis.LimiterConfig{Client: client, Rate: 0.1, Burst: 3})
+		if err != nil {
+			log.Fatal(err)
+		}
+		for range 2 {
+			wait, ok, err := limiter.Take(ctx, "mail service", 0)
+			if err != nil {
+				log.Fatal(err)
+			}
+			fmt.Println("process", process, "has a turn:", ok, "after", wait.Round(10*time.Second))
+		}
+		if err := limiter.Close(); err != nil {
+			log.Fatal(err)
+		}
+	}
+	// Output:
+	// process 0 has a turn: true after 0s
+	// process 0 has a turn: true after 0s
+	// process 1 has a turn: true after 0s
+	// process 1 has a turn: false after 10s
+}
