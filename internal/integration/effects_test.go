@@ -1,7 +1,6 @@
 package integration
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"fmt"
@@ -78,7 +77,6 @@ type effectsRun struct {
 	rnd       *rand.Rand
 	env       []string
 	processes []*exec.Cmd
-	output    bytes.Buffer
 }
 
 func runEffects(t *testing.T, mode string) *effectsRun {

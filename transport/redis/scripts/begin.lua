@@ -19,10 +19,13 @@ end
 
 local answers = {}
 for i, key in ipairs(KEYS) do
-  local claim, value, a = ARGV[i + 1], redis.call('GET', key), 's'
-  if value and value ~= claim then a = answer(key, value, claim) end
-  if type(a) == 'table' then return a end
-  if a == 's' then redis.call('SET', key, claim, 'PX', ARGV[1]) end
+  local claim, a = ARGV[i + 1], 's'
+  if not redis.call('SET', key, claim, 'NX', 'PX', ARGV[1]) then -- one command for what is new
+    local value = redis.call('GET', key)
+    if value and value ~= claim then a = answer(key, value, claim) end
+    if type(a) == 'table' then return a end
+    if a == 's' then redis.call('SET', key, claim, 'PX', ARGV[1]) end
+  end
   answers[i] = a
 end
 return answers
