@@ -10,6 +10,8 @@ const (
 	packed         = "events redis, packed"
 	packedReceiver = "events redis, packed, receiver"
 	packedBuffered = "events redis, packed, buffered"
+	packedAlone    = "events redis, packed, transport"
+	alone          = "events redis, transport"
 )
 
 // packs asks what it brings to put many messages into one entry: of what size, with
@@ -19,7 +21,7 @@ func packs() (all []harness.Scenario) {
 		all = append(all, harness.Scenario{
 			Name: fmt.Sprintf("packed-%d", bulk), Title: fmt.Sprintf("4 callers, %d messages a call, packed", bulk), Measure: "publish",
 			Load: harness.Load{Body: body, Callers: 4, Bulk: bulk}, Quick: bulk == 100,
-			Contestants: []string{packed, redis, goRedis, redisBench}, Peer: redis, Best: redisBench, Axis: "messages a call", At: float64(bulk),
+			Contestants: []string{packedAlone, packed, alone, redis, goRedis, redisBench}, Peer: redis, Best: redisBench, Axis: "messages a call", At: float64(bulk),
 		})
 	}
 	for _, kind := range []struct {
@@ -37,7 +39,7 @@ func packs() (all []harness.Scenario) {
 		if kind.name != "" { // or else it is packed-100
 			all = append(all, harness.Scenario{
 				Name: "packed" + kind.name, Title: "4 callers, 100 messages a call, packed" + kind.title, Measure: "publish", Load: publish,
-				Contestants: []string{packed, redis, goRedis}, Peer: redis, Best: goRedis,
+				Contestants: []string{packedAlone, packed, alone, redis, goRedis}, Peer: redis, Best: goRedis,
 			})
 		}
 		all = append(all, harness.Scenario{

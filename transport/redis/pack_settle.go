@@ -2,6 +2,7 @@ package redis
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"math"
 	"strconv"
@@ -119,6 +120,16 @@ func (r *receiver) readProgress(s *stream, entries []rawEntry) error {
 		of[i].progress, _ = v.(string)
 	}
 	return nil
+}
+
+// forget drops what a group of this name had settled before this one was made.
+func (r *receiver) forget(ctx context.Context, s *stream) error {
+	err := forgetScript.Run(ctx, r.cfg.Client, []string{s.progressKey()}).Err()
+	if hasCode(err, "NOPERM") { // Most often there is none.
+		r.cfg.Logger.Warn("redis: progress of an earlier group of this name is not looked for", "topic", s.topic, "group", s.group, "error", explain(err, s.progressKey()))
+		return nil
+	}
+	return err
 }
 
 // ackSettled acks an entry of which everything was settled before.

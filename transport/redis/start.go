@@ -32,7 +32,7 @@ func (r *receiver) createGroup(ctx context.Context, s *stream) error {
 	}
 	err := r.cfg.Client.XGroupCreateMkStream(ctx, s.key, s.group, s.start).Err()
 	if err == nil && !s.retry {
-		err = forgetScript.Run(ctx, r.cfg.Client, []string{s.progressKey()}).Err()
+		err = r.forget(ctx, s)
 	}
 	if err == nil && backlog > 0 {
 		r.cfg.Logger.Warn(`redis: a new group begins at the end of a topic ("$") and will not see the entries that are there`,
