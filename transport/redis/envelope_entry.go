@@ -24,37 +24,71 @@ func (f *fields) setEnvelope(name, value string) {
 // isEnvelope reports whether the message came in an envelope.
 func (f *fields) isEnvelope() bool { return f.envelope != nil && !f.hasUUID }
 
+// size is how many bytes the payload has, or an entry that is not opened yet.
+func (f *fields) size() int {
+	if f.isEnvelope() {
+		return len(f.envelope.data)
+	}
+	return len(f.payload)
+}
+
 // openEnvelopes reads those entries of a page that are envelopes.
 func openEnvelopes(raw []rawEntry, policy EnvelopePolicy) {
 	for i := range raw {
-		if f := &raw[i].known; f.open(policy) {
+		f := &raw[i].known
+		f.open(policy)
+		switch {
+		case !f.isEnvelope() || f.envelope.fault != nil:
+		case f.envelope.many != nil:
+			f.envelope.many.around = raw[i].aroundBatch()
+		default:
 			f.envelope.fields = raw[i].foreign()
 		}
 	}
 }
 
-// open reads the envelope, and reports whether the entry is one.
-func (f *fields) open(policy EnvelopePolicy) bool {
-	e := f.envelope
-	if e == nil || f.hasUUID {
-		return false
+// look finds out what the entry is, once.
+func (e *envelope) look() {
+	if e.looked {
+		return
 	}
+	e.looked = true
 	if e.data == "" {
 		e.fault = errUnknown
-		return false
+		return
 	}
-	o, err := readOuter(e.data)
-	if err == nil {
-		err = e.read(o.one, policy)
+	if e.outer, e.fault = readOuter(e.data); e.fault == nil && e.outer.version != 0 {
+		e.many, e.fault = newBatch(e.outer.version, e.outer.items)
 	}
-	if err != nil {
-		e.fault = err
-		return false
+}
+
+// content returns the batch that the entry is, or nil.
+func (e *envelope) content() (content, error) {
+	if e.look(); e.many == nil {
+		return nil, nil
 	}
-	e.unqualify(o.pattern)
+	return e.many, nil
+}
+
+// open reads the envelope, if the entry is one.
+func (f *fields) open(policy EnvelopePolicy) {
+	if !f.isEnvelope() {
+		return
+	}
+	e := f.envelope
+	if e.look(); e.fault != nil {
+		return
+	}
+	if e.many != nil {
+		e.many.policy = policy
+		return
+	}
+	if e.fault = e.read(e.outer.one, policy); e.fault != nil {
+		return
+	}
+	e.unqualify(e.outer.pattern)
 	e.fields = []string{fieldData, e.data}
 	f.uuid, f.payload = e.id, e.body
-	return true
 }
 
 var errUnknown = fmt.Errorf("%w: the entry has no field %s, and no envelope in a field %s", ErrUnknownFormat, fieldUUID, fieldData)
@@ -84,13 +118,29 @@ func (e *rawEntry) foreign() []string {
 	return out
 }
 
+// aroundBatch returns the names and values that each event of a batch keeps: those
+// that version 3 gives to the entry of one.
+func (e *rawEntry) aroundBatch() []string {
+	all := e.foreign()
+	var out []string
+	for i := 0; i < len(all); i += 2 {
+		if all[i] == "timestamp" || all[i] == "topic" {
+			out = append(out, all[i], all[i+1])
+		}
+	}
+	return out
+}
+
 // mostForeign is how many names and values of others are passed on.
 const mostForeign = 900
 
 // decode sets what the message of an envelope consists of.
 func (e *envelope) decode(msg *message.Message, payload []byte) (err error) {
-	if e.fault != nil {
+	switch {
+	case e.fault != nil:
 		return e.fault
+	case e.many != nil:
+		return fmt.Errorf("%w here: it has %d events, of which a Subscriber makes single deliveries", ErrEnvelopeBatch, e.many.count)
 	}
 	msg.UUID, msg.Payload, msg.Metadata = e.id, payload, message.Metadata{}
 	if e.more != "" {
@@ -113,12 +163,19 @@ func (e *envelope) again() []string {
 
 // deadLetter returns the entry of a dead letter: the envelope as it came, so that
 // whoever publishes it again publishes what was published, and the rest of the metadata.
+// Of one that is broken it is as bury makes it.
 func (e *envelope) deadLetter(msg *message.Message, failure message.Metadata) []any {
-	more := moreOf(msg)
-	maps.Copy(more, failure)
-	out := make([]any, 0, len(e.fields)+2)
+	out := make([]any, 0, len(e.fields)+2*len(failure))
 	for _, s := range e.fields {
 		out = append(out, s)
 	}
+	if e.fault != nil {
+		for key, value := range failure {
+			out = append(out, key, value)
+		}
+		return out
+	}
+	more := moreOf(msg)
+	maps.Copy(more, failure)
 	return append(out, fieldMore, appendMetadata(nil, more))
 }

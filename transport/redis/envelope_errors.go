@@ -22,9 +22,9 @@ var (
 	ErrEnvelopeVersion = errors.New("the envelope is of an unknown version")
 	// ErrEnvelopeHash: the hash is another body's, and [EnvelopePolicy.RefuseWrongHash] is set.
 	ErrEnvelopeHash = errors.New("the envelope has the hash of another body")
-	// ErrEnvelopeBatch: it is a batch that cannot be taken apart. What is wrong with
-	// one event of a batch is one of the others, and concerns that event alone.
-	ErrEnvelopeBatch = errors.New("the envelope is a broken batch")
+	// ErrEnvelopeBatch: it should be a batch of events, and has no list of them. What is
+	// wrong with one event of a batch is one of the others, and concerns that event alone.
+	ErrEnvelopeBatch = errors.New("the batch cannot be taken apart")
 )
 
 // EnvelopePolicy says what becomes of envelopes that can be read and may all the same

@@ -15,6 +15,9 @@ import (
 type envelope struct {
 	data, more string // fields of the entry
 	fault      error  // what is wrong with it
+	looked     bool   // into data: outer, and many if it is a batch
+	outer      outer
+	many       *batch
 
 	id, kind, origin, timestamp, hash, version string
 	originPrefix, namespace                    *string // nil: it has none

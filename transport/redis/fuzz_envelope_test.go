@@ -59,6 +59,10 @@ func FuzzEnvelope(f *testing.F) {
 		var known fields
 		known.set(fieldData, data)
 		known.set(fieldMore, more)
+		if c, err := contentOf(&known); c != nil && err == nil {
+			checkBatch(t, c.(*batch))
+			return
+		}
 		known.open(EnvelopePolicy{RefuseWrongHash: strict})
 		msg := new(message.Message)
 		if err := decode(msg, known, []byte(known.payload)); err != nil {
@@ -86,6 +90,36 @@ func FuzzEnvelope(f *testing.F) {
 			t.Errorf("%q: after a retry %+v, %v, before %+v", data, second, err, msg)
 		}
 	})
+}
+
+// checkBatch makes sure that each event of a batch is one, alone, or refused.
+func checkBatch(t *testing.T, b *batch) {
+	t.Helper()
+	msgs, err := b.unpack()
+	if count, _ := b.size(); err != nil || len(msgs) != count || count == 0 {
+		t.Fatalf("%d messages of %d, %v", len(msgs), count, err)
+	}
+	for i, msg := range msgs {
+		f, fault := b.item(i)
+		e := &entry{fields: f, stream: &stream{retry: true}}
+		again := e.again(f, 2)
+		next := fields{}
+		for i := 0; i < len(again); i += 2 {
+			next.set(again[i], again[i+1])
+		}
+		next.open(EnvelopePolicy{})
+		alone := new(message.Message)
+		err := decode(alone, next, []byte(next.payload))
+		if fault != nil {
+			if !slices.ContainsFunc(envelopeErrors, func(want error) bool { return errors.Is(fault, want) }) || again[0] != fieldData {
+				t.Errorf("fault %v, fields %q", fault, again)
+			}
+			continue
+		}
+		if err != nil || alone.UUID != msg.UUID || string(alone.Payload) != string(msg.Payload) || alone.Metadata[events.MetadataHash] != msg.Metadata[events.MetadataHash] {
+			t.Errorf("alone %+v, %v, in the batch %+v", alone, err, msg)
+		}
+	}
 }
 
 // Whatever a message holds, it is refused, or the same when it is read.

@@ -29,6 +29,9 @@ type content interface {
 // it is one message, or none at all. An error means that it says it carries many,
 // and cannot.
 func contentOf(f *fields) (content, error) {
+	if f.isEnvelope() {
+		return f.envelope.content()
+	}
 	if f.packed == "" {
 		return nil, nil
 	}
@@ -115,7 +118,7 @@ func (e *entry) decode(raw *rawEntry, payload []byte) error {
 func (e *rawEntry) messages() (count, bytes int) {
 	c, err := contentOf(&e.known)
 	if c == nil || err != nil {
-		return 1, len(e.known.payload)
+		return 1, e.known.size()
 	}
 	count, bytes = c.size()
 	return max(count, 1), max(bytes, 0)
@@ -179,11 +182,15 @@ func (r *receiver) unpack(e *entry) {
 	r.waits(e, -1)
 	e.state = done
 	b.messages, b.items = len(msgs), items
-	queued := make([]*entry, len(items))
+	queued, broken := make([]*entry, 0, len(items)), []*entry(nil)
 	for n := range items {
 		items[n].confirmed = e.confirmed // It may have been renewed.
-		queued[n] = &items[n]
 		r.held.push(&items[n])
+		if items[n].broken() != nil {
+			broken = append(broken, &items[n])
+			continue
+		}
+		queued = append(queued, &items[n])
 		r.waits(&items[n], +1)
 	}
 	r.queue = slices.Replace(r.queue, i, i+1, queued...)
@@ -194,6 +201,7 @@ func (r *receiver) unpack(e *entry) {
 	case len(items) == 0:
 		r.ackSettled(e)
 	}
+	r.refuse(broken)
 }
 
 // waits counts an entry that is put into the queue, +1, or taken out of it, -1. The

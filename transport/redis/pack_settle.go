@@ -163,6 +163,10 @@ func (e *entry) original() (fields, error) {
 	if !e.isItem() {
 		return e.fields, nil
 	}
+	if b, ok := e.bundle.content.(*batch); ok {
+		f, _ := b.item(e.item)
+		return f, nil
+	}
 	msgs, err := e.bundle.originals()
 	if err != nil || e.item >= len(msgs) {
 		return fields{}, fmt.Errorf("unpack message %d of entry %s again: %w", e.item, e.id, cmp.Or(err, errReply))
