@@ -30,10 +30,11 @@ func (e *entry) Concludes(store transport.ClaimStore, key string) bool {
 	return ok && same(s.cfg.Client, e.receiver.cfg.Client) && (!s.sharded || hashTagOf(s.key(key)) == hashTagOf(e.stream.key))
 }
 
-// Publishes implements transport.Committer.
+// Publishes implements transport.Committer. An envelope may be refused, which must be
+// an error of its handler: it is not published with the ack.
 func (e *entry) Publishes(pub message.Publisher, topic string) bool {
 	p, ok := pub.(*Publisher)
-	return ok && !p.closed.Load() && same(p.client, e.receiver.cfg.Client) && transport.CheckTopic(topic) == nil &&
+	return ok && p.format == nil && !p.closed.Load() && same(p.client, e.receiver.cfg.Client) && transport.CheckTopic(topic) == nil &&
 		(!sharded(p.client) || hashTagOf(topic) == hashTagOf(e.stream.key))
 }
 

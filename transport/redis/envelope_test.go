@@ -259,3 +259,16 @@ func TestHandlersAreFoundByTheTypeWithoutItsNamespace(t *testing.T) {
 		t.Errorf("event %+v", ev)
 	}
 }
+
+// What an ack publishes is written as a Publisher writes its own format; envelopes are not published so.
+func TestAnAckPublishesNoEnvelopes(t *testing.T) {
+	f := newFixture(t)
+	f.publish("1")
+	d := f.receive(f.receiver(redis.SubscriberConfig{}))
+	envelopes, err := redis.NewPublisher(redis.PublisherConfig{Client: f.client, Format: redis.EnvelopeFormat{}})
+	f.check(err)
+	ack := d.Receipt.(transport.Committer)
+	if !ack.Publishes(f.pub, "u") || ack.Publishes(envelopes, "u") {
+		t.Errorf("an ack publishes entries: %v, envelopes: %v", ack.Publishes(f.pub, "u"), ack.Publishes(envelopes, "u"))
+	}
+}
