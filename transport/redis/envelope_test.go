@@ -92,6 +92,11 @@ func TestAnEnvelopeKeepsItsEntryOnEveryWay(t *testing.T) {
 		if events.HeaderOf(letter) != events.HeaderOf(original.Message) || letter.Metadata[transport.MetadataFailureReason] != "no such user" || letter.Metadata[transport.MetadataFailureID] != original.ID {
 			t.Errorf("dead letter %+v", letter)
 		}
+		inspector, err := redis.NewInspector(redis.InspectorConfig{Client: f.client})
+		f.check(err)
+		if letters, err := inspector.DeadLetters(t.Context(), "t", "", 10); err != nil || len(letters) != 1 || letters[0].Reason != "no such user" || letters[0].Message.UUID != original.Message.UUID {
+			t.Errorf("the inspector has %+v, %v", letters, err)
+		}
 		if f.pending() != 0 || len(f.entries("{t}:retry:g")) != 0 {
 			t.Error("something is left")
 		}
