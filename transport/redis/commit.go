@@ -84,10 +84,10 @@ func (c commits) add(s *stream, e *entry, o transport.Outcome, h *transport.Held
 			return nil, errCannotPublish
 		}
 		for _, msg := range p.Messages {
-			values, err := valuesOf(p, msg)
-			if err != nil {
+			if err := check(msg); err != nil {
 				return nil, fmt.Errorf("redis: publish to %q with the ack: %w", p.Topic, err)
 			}
+			values := encode(msg.UUID, msg.Metadata, msg.Payload)
 			added = append(added, &topic, len(values))
 			added = append(added, values...)
 		}
@@ -112,26 +112,6 @@ func (c commits) add(s *stream, e *entry, o transport.Outcome, h *transport.Held
 	}
 	t.args = append(append(t.args, len(o.Produced.Messages)), added...)
 	return made, nil
-}
-
-// valuesOf returns the fields and values of a message, in the format of its publisher,
-// which is one of ours: see Publishes.
-func valuesOf(p *transport.Produced, msg *message.Message) ([]any, error) {
-	if err := check(msg); err != nil {
-		return nil, err
-	}
-	pub, ok := p.Publisher.(*Publisher)
-	if !ok {
-		return nil, errCannotPublish
-	}
-	if pub.format == nil {
-		return encode(msg.UUID, msg.Metadata, msg.Payload), nil
-	}
-	cmd, err := pub.format.command(p.Topic, msg)
-	if err != nil {
-		return nil, err
-	}
-	return cmd.Args()[3:], nil // what follows XADD, topic and *
 }
 
 // abort returns the task that drops the claim of an entry that is not acked.

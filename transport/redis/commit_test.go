@@ -2,7 +2,6 @@ package redis_test
 
 import (
 	"errors"
-	"strings"
 	"testing"
 	"time"
 
@@ -29,22 +28,6 @@ func with(d *transport.Delivery, pub message.Publisher, msgs ...*message.Message
 	o := d.Ack()
 	o.Produced = &transport.Produced{Publisher: pub, Topic: "u", Messages: msgs}
 	return o
-}
-
-func TestAnAckPublishesInTheFormatOfThePublisher(t *testing.T) {
-	t.Parallel()
-	f := newFixture(t)
-	f.check(f.publisher(f.client).Publish("t", numbered(1)...))
-	pub, err := redis.NewPublisher(redis.PublisherConfig{Client: f.client, Format: redis.EnvelopeFormat{}})
-	f.check(err)
-	r := f.open(redis.SubscriberConfig{Lease: time.Minute}, "t")
-	msg := message.NewMessage("0198a1b2-7c3d-7e4f-8a9b-000000000001", []byte(`{"n":1}`))
-	events.SetHeader(msg, events.Header{ID: msg.UUID, Type: "a.b", Origin: "o", Time: time.Now(), Hash: events.Hash(msg.Payload), Version: "1.0.0"})
-	f.check(r.Settle(t.Context(), with(f.claimed(r, pub), pub, msg)))
-	entries := f.client.XRange(t.Context(), "u", "-", "+").Val()
-	if len(entries) != 1 || !strings.Contains(entries[0].Values["data"].(string), `"n":1`) {
-		t.Errorf("got %v", entries)
-	}
 }
 
 // What cannot be added keeps the message where it is, and its event unmarked.
