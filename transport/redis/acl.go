@@ -29,7 +29,7 @@ func SubscriberACL(group string, topics ...string) []string {
 	var keys []string
 	for _, topic := range topics {
 		s := stream{topic: topic, group: group}
-		keys = append(keys, topic, s.retryKey(), s.delayKey(), s.delayedKey(), transport.DeadLetterTopic(topic))
+		keys = append(keys, topic, s.retryKey(), s.delayKey(), s.delayedKey(), s.membersKey(), transport.DeadLetterTopic(topic))
 	}
 	return rules([]string{
 		"xgroup|create", "xreadgroup", "type", "xlen", // read; the last two after failures, xlen on a cluster
@@ -37,6 +37,7 @@ func SubscriberACL(group string, topics ...string) []string {
 		"eval", "evalsha", "xack", "xadd", "xdel", // settle
 		"hset", "zadd", "time", "zrangebyscore", "hget", "hdel", "zrem", "zrange", // delay
 		"xgroup|delconsumer", // leave
+		"hgetall",            // share topics, exclusively
 	}, keys)
 }
 

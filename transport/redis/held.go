@@ -88,7 +88,11 @@ func (r *receiver) takeLocked(e *entry, to state) (was state, ok bool) {
 	switch {
 	case was == ready, was == given:
 		r.held.remove(e)
+		if to == done {
+			e.stream.count(-1)
+		}
 	case was == unsettled && to == settling: // another try
+		e.stream.count(1)
 	default:
 		return was, false
 	}

@@ -115,18 +115,28 @@ func (r *receiver) reclaim() {
 // reclaimTopics takes over what there is of topics. One that fails does not keep the
 // others from it.
 func (r *receiver) reclaimTopics(topics []*stream) {
-	failed := func(err error, keys ...string) {
-		if err != nil && r.ctx.Err() == nil && !hasCode(err, "NOGROUP") {
-			r.cfg.Logger.Warn("redis: reclaim failed", "group", r.cfg.Group, "streams", keys, "error", explain(err, keys...))
-		}
-	}
 	states, err := r.survey(topics)
-	failed(err)
+	if err != nil {
+		r.reclaimFailed(err)
+	}
 	for _, s := range states {
 		if s.pending {
-			failed(r.reclaimStream(s.topic), s.topic.key)
-			failed(r.reclaimStream(s.retries), s.retries.key)
+			r.reclaimEach(s.topic, s.retries)
 		}
+	}
+}
+
+func (r *receiver) reclaimEach(streams ...*stream) {
+	for _, s := range streams {
+		if err := r.reclaimStream(s); err != nil {
+			r.reclaimFailed(err, s.key)
+		}
+	}
+}
+
+func (r *receiver) reclaimFailed(err error, keys ...string) {
+	if r.ctx.Err() == nil && !hasCode(err, "NOGROUP") {
+		r.cfg.Logger.Warn("redis: reclaim failed", "group", r.cfg.Group, "streams", keys, "error", explain(err, keys...))
 	}
 }
 
@@ -226,7 +236,7 @@ func (r *receiver) claim(s *stream, ids []string, at time.Time) error {
 	if err != nil {
 		return fmt.Errorf("xclaim: %w", err)
 	}
-	r.accept(s, entries, counts, at)
+	r.accept(s, entries, counts, at, r.tenureOf(s))
 	return r.forgetDeleted(s, entries, counts)
 }
 

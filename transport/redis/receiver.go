@@ -1,11 +1,9 @@
 package redis
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -33,6 +31,8 @@ func (s *Subscriber) Receiver(topics ...string) (transport.Receiver, error) {
 		arrived:    make(chan struct{}, 1),
 		taken:      make(chan struct{}, 1),
 		delayed:    make(chan struct{}, 1),
+
+		tenuresChanged: make(chan struct{}),
 	}
 	perTopic := sharded(s.cfg.Client)
 	for _, topic := range topics {
@@ -43,9 +43,16 @@ func (s *Subscriber) Receiver(topics ...string) (transport.Receiver, error) {
 		r.streams = append(r.streams, streams...)
 		if perTopic || len(r.slots) == 0 {
 			r.slots = append(r.slots, nil)
+			r.looks = append(r.looks, nil)
 		}
 		last := len(r.slots) - 1
 		r.slots[last] = append(r.slots[last], streams...)
+		if s.cfg.Exclusive {
+			t := &tenure{topic: topic, streams: streams}
+			streams[0].tenure, streams[1].tenure = t, t
+			r.tenures = append(r.tenures, t)
+			r.looks[last] = append(r.looks[last], t)
+		}
 	}
 	r.ctx, r.cancel = context.WithCancelCause(context.Background())
 	if _, err := r.createGroups(r.ctx, r.streams); err != nil {
@@ -57,8 +64,12 @@ func (s *Subscriber) Receiver(topics ...string) (transport.Receiver, error) {
 		r.running.Go(shared.run)
 		r.running.Go(shared.run)
 	}
-	r.running.Go(r.reclaim)
 	r.running.Go(r.renew)
+	if s.cfg.Exclusive {
+		r.running.Go(r.keepTenures)
+		return r, nil
+	}
+	r.running.Go(r.reclaim)
 	r.running.Go(r.promote)
 	return r, nil
 }
@@ -105,6 +116,11 @@ type receiver struct {
 	held        list     // ready or given
 	ended       bool     // nothing is added to calls any more
 
+	// Of an exclusive receiver.
+	tenures        []*tenure
+	looks          [][]*tenure   // those that one script may name
+	tenuresChanged chan struct{} // closed, and replaced under the lock, when a topic is taken
+
 	arrived chan struct{} // queue is not empty
 	taken   chan struct{} // there may be more room
 	delayed chan struct{} // a retry was stored
@@ -145,7 +161,14 @@ func (r *receiver) dequeue(most int) (page []*transport.Delivery) {
 	for ; n < len(r.queue) && len(page) < most; n++ {
 		e := r.queue[n]
 		r.queueBytes -= len(e.fields.payload)
-		if e.state == ready { // or else lost while it waited
+		switch {
+		case e.state != ready: // lost while it waited
+		case e.stream.tenure != nil && !e.stream.tenure.lasts(e.stream.tenure.number, time.Now()):
+			r.held.remove(e)
+			e.state = done
+			e.stream.count(-1)
+			e.context.end(lostContext)
+		default:
 			e.state = given
 			page = append(page, &e.Delivery)
 		}
@@ -197,17 +220,12 @@ func (r *receiver) Close() error {
 		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 		defer cancel()
 		held := r.snapshot(func(*entry) bool { return true })
-		slices.SortStableFunc(held, func(a, b *entry) int { return cmp.Or(cmp.Compare(a.Topic, b.Topic), compareIDs(a.ID, b.ID)) })
-		outcomes := make([]transport.Outcome, len(held))
-		for i, e := range held {
-			outcomes[i] = e.Release()
-		}
-		if len(outcomes) > 0 {
-			r.closed = r.Settle(ctx, outcomes...)
-		}
+		inOrder(held)
+		r.closed = r.releaseAll(ctx, held)
 		if errors.Is(r.closed, goredis.ErrClosed) {
 			return
 		}
+		r.resign(ctx)
 		for _, s := range r.streams {
 			// Only tidying: a name that stays behind does no harm.
 			if err := leaveScript.Run(ctx, r.cfg.Client, []string{s.key}, r.cfg.Group, r.consumer).Err(); err != nil {
@@ -216,6 +234,21 @@ func (r *receiver) Close() error {
 		}
 	})
 	return r.closed
+}
+
+// releaseAll releases entries: to the next owner of their topic, or to anyone.
+func (r *receiver) releaseAll(ctx context.Context, held []*entry) error {
+	if r.cfg.Exclusive {
+		return r.giveBack(ctx, held, settledContext)
+	}
+	if len(held) == 0 {
+		return nil
+	}
+	outcomes := make([]transport.Outcome, len(held))
+	for i, e := range held {
+		outcomes[i] = e.Release()
+	}
+	return r.Settle(ctx, outcomes...)
 }
 
 // closeTimeout bounds what Close spends on releasing what is held.

@@ -22,6 +22,12 @@ var (
 	leaveSource string
 	//go:embed scripts/survey.lua
 	surveySource string
+	//go:embed scripts/tenure.lua
+	tenureSource string
+	//go:embed scripts/giveback.lua
+	giveBackSource string
+	//go:embed scripts/resign.lua
+	resignSource string
 
 	ackScript     = goredis.NewScript(ackSource)
 	moveScript    = goredis.NewScript(moveSource)
@@ -30,4 +36,8 @@ var (
 	extendScript  = goredis.NewScript(extendSource)
 	leaveScript   = goredis.NewScript(leaveSource)
 	surveyScript  = goredis.NewScript(surveySource)
+
+	tenureScript   = goredis.NewScript(tenureSource)
+	giveBackScript = goredis.NewScript(giveBackSource)
+	resignScript   = goredis.NewScript(resignSource)
 )

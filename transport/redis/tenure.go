@@ -1,0 +1,348 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/logistically/events/transport"
+)
+
+// tenure is the hold of an exclusive receiver on a topic: of all receivers of a
+// group, one at a time reads it.
+type tenure struct {
+	topic   string
+	streams []*stream // of the topic, and of its retries
+
+	// Guarded by the receiver's lock.
+	phase   phase
+	number  int       // which one it is; what was read in an earlier one counts no more
+	until   time.Time // it ends then, unless it is renewed
+	open    int       // entries that are held or being settled
+	reading int       // reads under way
+	behind  []*stream // whose pending entries are still to be taken over
+	cursor  string    // of those of the first of them, the last that was
+	leave   time.Time // when leaving ends, whatever is still open
+}
+
+// phase is how far a tenure has come.
+type phase uint8
+
+const (
+	vacant     phase = iota // the topic is somebody else's, or nobody's
+	inheriting              // what is pending is taken over first, in order
+	owned                   // what is new is read
+	leaving                 // no more is read; what is open is waited for
+	left                    // to be given up with the next look
+)
+
+// givenBack is the consumer that has what receivers have given back.
+const givenBack = "(given back)"
+
+// membersKey is where the consumers of a group know of each other.
+func (s *stream) membersKey() string { return transport.HashTag(s.topic) + ":members:" + s.group }
+
+// begin starts a tenure. The caller holds the lock.
+func (t *tenure) begin(until time.Time) {
+	t.phase, t.until, t.leave = inheriting, until, time.Time{}
+	t.again()
+}
+
+// again takes over what is pending once more, because what is known of it may not be
+// all. Pages that are on their way do not count any more. The caller holds the lock.
+func (t *tenure) again() {
+	t.number++
+	t.cursor = ""
+	t.behind = t.streams
+}
+
+// lasts reports whether the tenure of a number goes on. The caller holds the lock.
+func (t *tenure) lasts(number int, now time.Time) bool {
+	return t.phase != vacant && t.number == number && now.Before(t.until)
+}
+
+func (r *receiver) phaseOf(t *tenure) phase {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return t.phase
+}
+
+// count notes that an entry of the stream is open, or is not any more. The caller
+// holds the lock of the receiver.
+func (s *stream) count(n int) {
+	if s.tenure != nil {
+		s.tenure.open += n
+	}
+}
+
+// tenureOf is the number of the tenure that a stream's topic has.
+func (r *receiver) tenureOf(s *stream) int {
+	if s.tenure == nil {
+		return 0
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return s.tenure.number
+}
+
+// readable returns those of the streams that may be read, and notes in the page
+// that they are. If there is a stream whose pending entries come first, it is
+// returned instead.
+func (r *receiver) readable(p *pageOfEntries, streams []*stream) (read []*stream, behind *stream, changed <-chan struct{}) {
+	if !r.cfg.Exclusive {
+		return streams, nil, nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	for _, s := range streams {
+		t := s.tenure
+		switch {
+		case !t.lasts(t.number, now):
+		case t.phase == inheriting && t.behind[0] == s:
+			r.mark(p, nil) // instead of the others
+			r.mark(p, s)
+			return nil, s, nil
+		case t.phase == owned:
+			r.mark(p, s)
+			read = append(read, s)
+		}
+	}
+	return read, nil, r.tenuresChanged
+}
+
+// mark is the tenure in which a stream is read.
+type mark struct {
+	stream *stream
+	number int
+}
+
+// mark notes that a stream is being read, or, of nil, that none is. The caller holds the lock.
+func (r *receiver) mark(p *pageOfEntries, s *stream) {
+	if s == nil {
+		for _, m := range p.marks {
+			m.stream.tenure.reading--
+		}
+		p.marks = p.marks[:0]
+		return
+	}
+	s.tenure.reading++
+	p.marks = append(p.marks, mark{s, s.tenure.number})
+}
+
+// endRead notes that a read is over, and what it has brought is held.
+func (r *receiver) endRead(p *pageOfEntries) {
+	if len(p.marks) > 0 {
+		r.mu.Lock()
+		r.mark(p, nil)
+		r.mu.Unlock()
+	}
+}
+
+// doubt makes the tenures of a read begin again with what is pending: there may be
+// something that was read by a command whose reply was lost.
+func (r *receiver) doubt(p *pageOfEntries) {
+	if len(p.marks) == 0 {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, m := range p.marks {
+		if t := m.stream.tenure; t.number == m.number && (t.phase == owned || t.phase == inheriting) {
+			t.phase = inheriting
+			t.again()
+		}
+	}
+}
+
+// tenureOfPart is the tenure in which a part of the page was read.
+func (p *pageOfEntries) tenureOf(s *stream) int {
+	for _, m := range p.marks {
+		if m.stream == s {
+			return m.number
+		}
+	}
+	return 0
+}
+
+// keepTenures looks after the topics until the receiver ends: which it has, which
+// it is to hand over, which retries are due.
+func (r *receiver) keepTenures() {
+	for r.ctx.Err() == nil {
+		wait := r.tend()
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-r.delayed:
+		case <-r.ctx.Done():
+		}
+		timer.Stop()
+	}
+}
+
+// view is what a look has shown of a topic.
+type view struct {
+	lowest, sum, members int
+	due                  time.Duration // until the next retry; below zero: there is none
+	stale                bool
+}
+
+// tend looks once, and returns when to look again.
+func (r *receiver) tend() time.Duration {
+	wait := max(r.cfg.Lease/lookEvery, time.Millisecond)
+	for _, tenures := range r.looks {
+		views, err := r.lookAt(tenures)
+		if err != nil && r.ctx.Err() == nil {
+			r.cfg.Logger.Warn("redis: topics are not renewed", "group", r.cfg.Group, "error", explain(err, tenures[0].streams[0].membersKey()))
+		}
+		for i, v := range views {
+			t := tenures[i]
+			if v.stale && r.phaseOf(t) == owned { // Before that, it is being taken over anyway.
+				r.reclaimEach(t.streams...)
+			}
+			if v.due == 0 {
+				v.due = r.promoteStream(t.streams[1])
+			}
+			if v.due > 0 {
+				wait = min(wait, max(v.due, promoteBusy))
+			}
+		}
+		if r.balance(tenures, views) {
+			wait = min(wait, max(r.cfg.Lease/lookSoon, 5*time.Millisecond))
+		}
+	}
+	return max(min(wait, r.untilExpiry()), time.Millisecond)
+}
+
+const (
+	lookEvery = 10 // looks in a lease
+	lookSoon  = 50 // while topics change hands
+)
+
+// lookAt runs the script for topics of one slot, or of one server, and applies what it says.
+func (r *receiver) lookAt(tenures []*tenure) ([]view, error) {
+	keys := make([]string, 0, 4*len(tenures))
+	args := []any{r.cfg.Group, r.consumer, r.cfg.Lease.Milliseconds(), 0}
+	r.mu.Lock()
+	here := 0
+	for _, t := range tenures {
+		s, what := t.streams[1], ""
+		switch t.phase {
+		case leaving:
+			what = "leaving"
+		case left:
+			what = "give up"
+		case inheriting, owned:
+			here++
+		}
+		keys = append(keys, t.topic, s.key, s.delayKey(), s.membersKey())
+		args = append(args, what)
+	}
+	args[3] = r.keeps() - here
+	r.mu.Unlock()
+	now := time.Now()
+	// The end of a tenure must be seen even if the server does not answer.
+	ctx, cancel := context.WithTimeout(r.ctx, max(r.untilExpiry(), r.cfg.Lease/lookEvery))
+	defer cancel()
+	var reply []any
+	err := r.await(ctx, func() error {
+		answer, err := tenureScript.Run(ctx, r.cfg.Client, keys, args...).Slice()
+		if err == nil && len(answer) != len(tenures) {
+			err = fmt.Errorf("%w: %d topics of %d", errReply, len(answer), len(tenures))
+		}
+		if err == nil {
+			reply = answer
+		}
+		return err
+	})
+	if err != nil {
+		r.expire(tenures)
+		return nil, err
+	}
+	views := make([]view, len(tenures))
+	for i, t := range tenures {
+		v := row(reply).row(i)
+		r.apply(t, v.number(0), now)
+		views[i] = view{int(v.number(1)), int(v.number(2)), int(v.number(3)), milliseconds(v.number(4)), v.number(5) == 1}
+	}
+	return views, nil
+}
+
+// apply applies what the server says of a topic: 0, not ours; 1, still ours; 2, ours from now on.
+func (r *receiver) apply(t *tenure, ours int64, now time.Time) {
+	r.mu.Lock()
+	until := now.Add(r.cfg.Lease)
+	began := false
+	// The server has nothing of a tenure that lasts: it was flushed. The topic was nobody else's.
+	lasts := t.lasts(t.number, time.Now())
+	switch {
+	case ours == 0 && t.phase == left:
+		t.phase = vacant
+	case ours == 0 && t.phase != vacant, ours == 2 && t.phase != vacant && !lasts:
+		r.mu.Unlock()
+		r.dismiss(t)
+		r.mu.Lock()
+	case ours > 0 && t.phase != vacant:
+		t.until = until
+		if !lasts && t.phase != leaving {
+			t.phase = inheriting // What was read while it was in doubt is pending.
+			t.again()
+		}
+	}
+	if ours > 0 && t.phase == vacant {
+		t.begin(until)
+		began = true
+		close(r.tenuresChanged)
+		r.tenuresChanged = make(chan struct{})
+	}
+	r.mu.Unlock()
+	if began {
+		r.cfg.Logger.Info("redis: a topic is taken", "topic", t.topic, "group", r.cfg.Group, "consumer", r.consumer)
+	}
+}
+
+// expire ends the tenures whose time is up.
+func (r *receiver) expire(tenures []*tenure) {
+	for _, t := range tenures {
+		r.mu.Lock()
+		over := t.phase != vacant && !t.lasts(t.number, time.Now())
+		r.mu.Unlock()
+		if over {
+			r.dismiss(t)
+		}
+	}
+}
+
+// dismiss ends a tenure that is lost: what is held is the next owner's.
+func (r *receiver) dismiss(t *tenure) {
+	r.mu.Lock()
+	t.phase = vacant
+	r.mu.Unlock()
+	r.cfg.Logger.Warn("redis: a topic is lost to another consumer: this one was silent for too long", "topic", t.topic, "group", r.cfg.Group, "consumer", r.consumer)
+	for _, e := range r.snapshot(func(e *entry) bool { return e.stream.tenure == t }) {
+		r.lose(e)
+	}
+}
+
+// untilExpiry is how long the first of the tenures lasts that ends.
+func (r *receiver) untilExpiry() time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	next := r.cfg.Lease
+	for _, t := range r.tenures {
+		if t.phase != vacant {
+			next = min(next, time.Until(t.until))
+		}
+	}
+	return next
+}
+
+// keeps is how many topics the receiver has and does not hand over. The caller holds the lock.
+func (r *receiver) keeps() (n int) {
+	for _, t := range r.tenures {
+		if t.phase == inheriting || t.phase == owned {
+			n++
+		}
+	}
+	return n
+}
