@@ -17,7 +17,8 @@ func (r *receiver) balance(tenures []*tenure, views []view) (soon bool) {
 	mine := r.keeps()
 	most := -1 // to hand over; -1: not known yet
 	for i, v := range views {
-		if t := tenures[i]; t.phase == owned && v.lowest <= mine-2 {
+		t := tenures[i]
+		if t.phase == owned && v.lowest <= mine-2 {
 			if most < 0 {
 				most = max(1, mine-(v.sum+v.members-1)/max(v.members, 1))
 			}
@@ -27,7 +28,7 @@ func (r *receiver) balance(tenures []*tenure, views []view) (soon bool) {
 				t.phase, t.leave = leaving, time.Now().Add(r.cfg.Lease)
 			}
 		}
-		soon = soon || mine < v.sum/max(v.members, 1) // One will be handed over.
+		soon = soon || t.phase == vacant && mine < v.sum/max(v.members, 1) // It will be handed over.
 	}
 	var going []*tenure
 	for _, t := range tenures {

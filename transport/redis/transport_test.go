@@ -64,7 +64,7 @@ func harnessOf(publisher, subscriber, client goredis.UniversalClient) transportt
 		},
 		Subscriber: subscribe(redis.SubscriberConfig{}),
 		Exclusive:  subscribe(redis.SubscriberConfig{Exclusive: true}),
-		Crash: func(_ *testing.T, r transport.Receiver) { redis.Crash(r) },
+		Crash:      func(_ *testing.T, r transport.Receiver) { redis.Crash(r) },
 		DeadLetters: func(t *testing.T, topic string) (dead []*message.Message) {
 			entries, err := client.XRange(t.Context(), transport.DeadLetterTopic(topic), "-", "+").Result()
 			if err != nil {
@@ -81,4 +81,18 @@ func harnessOf(publisher, subscriber, client goredis.UniversalClient) transportt
 		},
 		Lease: lease,
 	}
+}
+
+// An exclusive subscriber is a subscriber like any other.
+func TestTransportOfExclusiveSubscribers(t *testing.T) {
+	t.Parallel()
+	client := goredis.NewClient(&goredis.Options{Addr: redisserver.New(t).Addr, PoolSize: 100})
+	t.Cleanup(func() {
+		if err := client.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	h := harness(client)
+	h.Subscriber, h.Exclusive = h.Exclusive, nil
+	transporttest.Run(t, h)
 }
