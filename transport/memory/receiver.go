@@ -79,6 +79,9 @@ func (r *receiver) take(most int, now time.Time) (page []*transport.Delivery, ne
 			g.reclaim(now, earliest)
 		}
 		g.promote(now, earliest)
+		if !r.mayTake(g, now, earliest) {
+			continue
+		}
 		for len(page) < most && len(g.queue) > 0 {
 			page = append(page, r.deliver(t, g, g.queue[0].entry, g.queue[0].attempt))
 			g.queue = g.queue[1:]
@@ -151,17 +154,22 @@ func (r *receiver) Close() error {
 	close(r.closed)
 	for _, t := range r.topics {
 		g := t.groups[r.cfg.Group]
-		for d, p := range g.pending {
-			if p.owner == r {
-				delete(g.pending, d)
-				p.cancel(fmt.Errorf("memory: receiver %w", events.ErrClosed))
-				g.queue = append(g.queue, &waiting{entry: p.entry, attempt: d.Attempt})
-			}
-		}
+		r.takeBack(g, fmt.Errorf("memory: receiver %w", events.ErrClosed))
 		slices.SortStableFunc(g.queue, byEntry)
 	}
 	r.broker.wake()
 	return nil
+}
+
+// takeBack queues what the receiver holds of a group again, at no attempt. The caller holds the lock.
+func (r *receiver) takeBack(g *group, cause error) {
+	for d, p := range g.pending {
+		if p.owner == r {
+			delete(g.pending, d)
+			p.cancel(cause)
+			g.queue = append(g.queue, &waiting{entry: p.entry, attempt: d.Attempt})
+		}
+	}
 }
 
 // Crash ends a receiver of this package as a crash of its process would, for
