@@ -121,7 +121,7 @@ func (g *group) promote(now time.Time, earliest func(time.Time)) {
 
 // reclaim queues, in the order of the topic, the deliveries whose lease has run out.
 func (g *group) reclaim(now time.Time, earliest func(time.Time)) {
-	var reclaimed []*waiting
+	var lost []*transport.Delivery
 	for d, p := range g.pending {
 		expires := p.expires
 		if expires.IsZero() {
@@ -132,13 +132,24 @@ func (g *group) reclaim(now time.Time, earliest func(time.Time)) {
 		case expires.After(now):
 			earliest(expires)
 		default:
-			delete(g.pending, d)
-			p.cancel(transport.ErrLeaseLost)
-			reclaimed = append(reclaimed, &waiting{entry: p.entry, attempt: d.Attempt + 1})
+			lost = append(lost, d)
 		}
 	}
-	slices.SortFunc(reclaimed, byEntry)
-	g.queue = append(g.queue, reclaimed...)
+	g.queue = append(g.queue, g.requeue(lost, 1, transport.ErrLeaseLost)...)
+}
+
+// requeue ends the hold on deliveries and returns what is to be delivered again, in the
+// order of the topic.
+func (g *group) requeue(deliveries []*transport.Delivery, attempts int, cause error) (again []*waiting) {
+	slices.SortFunc(deliveries, func(a, b *transport.Delivery) int { return g.pending[a].entry.number - g.pending[b].entry.number })
+	for _, d := range slices.Backward(deliveries) { // None may begin because the one before it has ended.
+		g.pending[d].cancel(cause)
+	}
+	for _, d := range deliveries {
+		again = append(again, &waiting{entry: g.pending[d].entry, attempt: d.Attempt + attempts})
+		delete(g.pending, d)
+	}
+	return again
 }
 
 func byEntry(a, b *waiting) int { return a.entry.number - b.entry.number }
@@ -163,13 +174,13 @@ func (r *receiver) Close() error {
 
 // takeBack queues what the receiver holds of a group again, at no attempt. The caller holds the lock.
 func (r *receiver) takeBack(g *group, cause error) {
+	var held []*transport.Delivery
 	for d, p := range g.pending {
 		if p.owner == r {
-			delete(g.pending, d)
-			p.cancel(cause)
-			g.queue = append(g.queue, &waiting{entry: p.entry, attempt: d.Attempt})
+			held = append(held, d)
 		}
 	}
+	g.queue = append(g.queue, g.requeue(held, 0, cause)...)
 }
 
 // Crash ends a receiver of this package as a crash of its process would, for

@@ -74,11 +74,15 @@ func (r *receiver) giveBack(ctx context.Context, held []*entry, ended *madeConte
 	const page = 100
 	var tasks []*task
 	byStream := map[*stream]*task{}
-	for _, e := range held {
-		if _, ok := r.take(e, settling); !ok {
-			continue
+	inOrder(held)
+	var taken []*entry
+	for _, e := range slices.Backward(held) { // None may begin because the one before it has ended.
+		if _, ok := r.take(e, settling); ok {
+			e.context.end(ended)
+			taken = append(taken, e)
 		}
-		e.context.end(ended)
+	}
+	for _, e := range slices.Backward(taken) {
 		t := byStream[e.stream]
 		if t == nil || len(t.outcomes) == page {
 			t = &task{script: giveBackScript, keys: []string{e.stream.key}, args: []any{r.cfg.Group, r.consumer, givenBack, r.cfg.Lease.Milliseconds()}}

@@ -161,14 +161,7 @@ func (r *receiver) dequeue(most int) (page []*transport.Delivery) {
 	for ; n < len(r.queue) && len(page) < most; n++ {
 		e := r.queue[n]
 		r.queueBytes -= len(e.fields.payload)
-		switch {
-		case e.state != ready: // lost while it waited
-		case e.stream.tenure != nil && !e.stream.tenure.lasts(e.stream.tenure.number, time.Now()):
-			r.held.remove(e)
-			e.state = done
-			e.stream.count(-1)
-			e.context.end(lostContext)
-		default:
+		if e.state == ready && e.stream.handsOut() { // or else lost while it waited
 			e.state = given
 			page = append(page, &e.Delivery)
 		}

@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/logistically/events/transport"
@@ -73,6 +74,14 @@ func (s *stream) count(n int) {
 	if s.tenure != nil {
 		s.tenure.open += n
 	}
+}
+
+// handsOut reports whether what is ready may be handed out. What is read while a
+// topic is being left may come after something that was given back. The caller holds
+// the lock of the receiver.
+func (s *stream) handsOut() bool {
+	t := s.tenure
+	return t == nil || (t.phase == owned || t.phase == inheriting) && t.lasts(t.number, time.Now())
 }
 
 // tenureOf is the number of the tenure that a stream's topic has.
@@ -285,7 +294,9 @@ func (r *receiver) apply(t *tenure, ours int64, now time.Time) {
 	case ours > 0 && t.phase != vacant:
 		t.until = until
 		if !lasts && t.phase != leaving {
-			t.phase = inheriting // What was read while it was in doubt is pending.
+			// What was read and not handed out while it was in doubt is pending.
+			r.forgetReady(t)
+			t.phase = inheriting
 			t.again()
 		}
 	}
@@ -319,8 +330,22 @@ func (r *receiver) dismiss(t *tenure) {
 	t.phase = vacant
 	r.mu.Unlock()
 	r.cfg.Logger.Warn("redis: a topic is lost to another consumer: this one was silent for too long", "topic", t.topic, "group", r.cfg.Group, "consumer", r.consumer)
-	for _, e := range r.snapshot(func(e *entry) bool { return e.stream.tenure == t }) {
+	held := r.snapshot(func(e *entry) bool { return e.stream.tenure == t })
+	inOrder(held)
+	for _, e := range slices.Backward(held) { // None may begin because the one before it has ended.
 		r.lose(e)
+	}
+}
+
+// forgetReady lets go of what is held and not handed out. It stays pending. The caller
+// holds the lock.
+func (r *receiver) forgetReady(t *tenure) {
+	for e := r.held.first; e != nil; {
+		next := e.next
+		if e.stream.tenure == t && e.state == ready {
+			_, _ = r.takeLocked(e, done)
+		}
+		e = next
 	}
 }
 
