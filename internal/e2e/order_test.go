@@ -53,7 +53,7 @@ func serveOrders(addr, failing string) error {
 		return err
 	}
 	client := goredis.NewClient(&goredis.Options{Addr: addr})
-	logger := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{Level: slog.LevelError}))
+	logger := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	ended := make(chan error, len(orderGroups))
 	for _, group := range orderGroups {
 		sub, err := redis.NewSubscriber(redis.SubscriberConfig{Client: client, Group: group, Exclusive: true, Lease: orderLease, Block: 50 * time.Millisecond, Logger: logger})
@@ -166,8 +166,27 @@ func (o *orders) until(what string, publishing bool, fulfilled func() bool) {
 				o.publish()
 			}
 		case <-limit:
+			o.show()
 			o.rt.Fatalf("waited in vain: %s", what)
 		}
+	}
+}
+
+// show says where the groups are.
+func (o *orders) show() {
+	ctx := o.t.Context()
+	for _, group := range orderGroups {
+		for _, topic := range transport.PartitionTopics("orders", orderPartitions) {
+			members := o.client.HGetAll(ctx, "{"+topic+"}:members:"+group).Val()
+			if open := o.client.XPending(ctx, topic, group).Val(); open != nil {
+				o.t.Logf("%s, %s: owner %q of %d members, pending %v", group, topic, members[""], len(members)-1, open.Consumers)
+			}
+		}
+		o.t.Logf("%s: %d of %d are handled", group, o.client.ZCard(ctx, whenKey+group).Val(), o.n*orderKeys)
+	}
+	o.t.Logf("the server's clock: %v", o.client.Time(ctx).Val().UnixMilli())
+	for _, c := range o.processes {
+		o.t.Logf("process %d: %s", c.cmd.Process.Pid, c.out.String())
 	}
 }
 
@@ -203,6 +222,7 @@ func (o *orders) handled() bool {
 func (o *orders) steady(rounds int) (took map[string]time.Duration) {
 	first, begun := o.n, time.Now()
 	o.until("everything is published", true, func() bool { return o.n == first+rounds })
+	o.t.Logf("published for %v", time.Since(begun))
 	o.until("everything is handled", false, o.handled)
 	took = map[string]time.Duration{}
 	for _, group := range orderGroups {
