@@ -66,6 +66,8 @@ func (r *receiver) extend(s *stream, held []*entry) {
 		switch owner, gone := owners[e.id]; {
 		case !gone:
 			r.confirm(e, now)
+		case owner != "" && s.tenure != nil:
+			r.dismiss(s.tenure) // All of it: none may begin because the one before it is lost.
 		case owner != "" || !r.orphan(e):
 			r.lose(e)
 		}

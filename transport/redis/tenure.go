@@ -298,18 +298,24 @@ func (r *receiver) apply(t *tenure, ours int64, now time.Time) {
 			r.forgetReady(t)
 			t.phase = inheriting
 			t.again()
+			r.tellReaders()
 		}
 	}
 	if ours > 0 && t.phase == vacant {
 		t.begin(until)
 		began = true
-		close(r.tenuresChanged)
-		r.tenuresChanged = make(chan struct{})
+		r.tellReaders()
 	}
 	r.mu.Unlock()
 	if began {
 		r.cfg.Logger.Info("redis: a topic is taken", "topic", t.topic, "group", r.cfg.Group, "consumer", r.consumer)
 	}
+}
+
+// tellReaders wakes readers that have no topic to read. The caller holds the lock.
+func (r *receiver) tellReaders() {
+	close(r.tenuresChanged)
+	r.tenuresChanged = make(chan struct{})
 }
 
 // expire ends the tenures whose time is up.
@@ -327,8 +333,12 @@ func (r *receiver) expire(tenures []*tenure) {
 // dismiss ends a tenure that is lost: what is held is the next owner's.
 func (r *receiver) dismiss(t *tenure) {
 	r.mu.Lock()
+	had := t.phase != vacant
 	t.phase = vacant
 	r.mu.Unlock()
+	if !had {
+		return
+	}
 	r.cfg.Logger.Warn("redis: a topic is lost to another consumer: this one was silent for too long", "topic", t.topic, "group", r.cfg.Group, "consumer", r.consumer)
 	held := r.snapshot(func(e *entry) bool { return e.stream.tenure == t })
 	inOrder(held)
