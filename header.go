@@ -70,8 +70,10 @@ func HeaderOf(msg *message.Message) Header {
 		TraceParent:   md[MetadataTraceParent],
 		TraceState:    md[MetadataTraceState],
 	}
-	if t, err := time.Parse(time.RFC3339Nano, md[MetadataTime]); err == nil {
-		h.Time = t
+	if text := md[MetadataTime]; text != "" { // Parsing nothing makes an error.
+		if t, err := time.Parse(time.RFC3339Nano, text); err == nil {
+			h.Time = t
+		}
 	}
 	return h
 }

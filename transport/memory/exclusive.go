@@ -43,6 +43,7 @@ func (r *receiver) mayTake(g *group, now time.Time, earliest func(time.Time)) bo
 	if !r.cfg.Exclusive {
 		return true
 	}
+	owner, leaves := g.owner, g.leaves
 	g.members = slices.DeleteFunc(g.members, func(m *receiver) bool { return m.gone(now) })
 	if g.owner != nil && g.owner.gone(now) {
 		g.give(nil)
@@ -53,10 +54,12 @@ func (r *receiver) mayTake(g *group, now time.Time, earliest func(time.Time)) bo
 	if !g.leaves.IsZero() && (len(g.pending) == 0 || !g.leaves.After(now)) {
 		g.owner.takeBack(g, transport.ErrLeaseLost)
 		g.give(nil)
-		r.broker.wake()
 	}
 	if g.owner == nil && g.fewest() == r.keeps() {
 		g.give(r)
+	}
+	if g.owner != owner || !g.leaves.Equal(leaves) {
+		r.broker.wake() // It may be another one's turn now, for this topic or for others.
 	}
 	switch {
 	case g.owner != nil && g.owner.ended:

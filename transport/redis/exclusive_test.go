@@ -164,6 +164,26 @@ func TestExclusiveReceiversKeepTheOrderWhenRepliesAreLost(t *testing.T) {
 	f.check(r.Close())
 }
 
+// A server that is flushed has forgotten who has which topic as well.
+func TestExclusiveReceiversGoOnWhenTheServerIsFlushed(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	cfg := redis.SubscriberConfig{Exclusive: true, Lease: time.Second}
+	receivers := []transport.Receiver{f.receiver(cfg), f.receiver(cfg)}
+	f.publish("0", "1")
+	d, owner := f.receiveOf(receivers[0], receivers[1])
+	f.check(f.client.FlushAll(t.Context()).Err())
+	f.publish("2", "3")
+	// What was held is the last that there is of it.
+	f.check(owner.Settle(t.Context(), d.Retry(0, errors.New("again"))))
+	seen := map[string]bool{}
+	for !seen["0"] || !seen["2"] || !seen["3"] {
+		d, r := f.receiveOf(receivers[0], receivers[1])
+		seen[d.Message.UUID] = true
+		f.check(r.Settle(t.Context(), d.Ack()))
+	}
+}
+
 func ExampleSubscriberConfig_exclusive() {
 	client := goredis.NewClient(&goredis.Options{Addr: "localhost:6379"})
 	defer client.Close()
