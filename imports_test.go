@@ -57,7 +57,7 @@ var mayLink = map[string][]string{
 		"go.opentelemetry.io/otel"},
 	"middleware/sqlonce": {"github.com/ThreeDotsLabs/watermill/message"},
 	"outbox":             {"github.com/ThreeDotsLabs/watermill/message"},
-	"eventstest": {"github.com/ThreeDotsLabs/watermill/message", "github.com/google/go-cmp/cmp"},
+	"eventstest":         {"github.com/ThreeDotsLabs/watermill/message", "github.com/google/go-cmp/cmp"},
 }
 
 type goPackage struct {
