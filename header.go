@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/logistically/events/internal/contextkey"
 )
 
 // Metadata keys under which a [Header] travels with a Watermill message. The
@@ -69,8 +70,10 @@ func HeaderOf(msg *message.Message) Header {
 		TraceParent:   md[MetadataTraceParent],
 		TraceState:    md[MetadataTraceState],
 	}
-	if t, err := time.Parse(time.RFC3339Nano, md[MetadataTime]); err == nil {
-		h.Time = t
+	if text := md[MetadataTime]; text != "" { // Parsing nothing makes an error.
+		if t, err := time.Parse(time.RFC3339Nano, text); err == nil {
+			h.Time = t
+		}
 	}
 	return h
 }
@@ -115,17 +118,20 @@ func DefaultTopic(eventType string) string {
 	return first + "-events"
 }
 
-type headerKey struct{}
-
 // ContextWithHeader returns a context in which h is the event being handled.
 // The router calls it for every delivery; [Publisher] reads it, which is how
 // an event published inside a handler gets its correlation, causation and trace.
 func ContextWithHeader(ctx context.Context, h Header) context.Context {
-	return context.WithValue(ctx, headerKey{}, h)
+	return context.WithValue(ctx, contextkey.Header{}, h)
 }
 
 // HeaderFromContext returns the header of the event being handled, if any.
 func HeaderFromContext(ctx context.Context) (Header, bool) {
-	h, ok := ctx.Value(headerKey{}).(Header)
-	return h, ok
+	switch h := ctx.Value(contextkey.Header{}).(type) {
+	case Header:
+		return h, true
+	case interface{ ContextHeader() Header }: // the router's
+		return h.ContextHeader(), true
+	}
+	return Header{}, false
 }

@@ -15,8 +15,8 @@ const module = "github.com/logistically/events"
 // mayImport is the direction of imports: for each package of the library, the
 // packages of this module that its shipped code may import.
 var mayImport = map[string][]string{
-	"":                          {"internal/jsontext", "internal/nilcheck"},
-	"transport":                 {"", "internal/nilcheck"},
+	"":                          {"internal/contextkey", "internal/jsontext", "internal/nilcheck"},
+	"transport":                 {"", "internal/contextkey", "internal/nilcheck"},
 	"transport/redis":           {"", "transport", "transport/redis/internal/pack", "internal/jsontext", "internal/nilcheck"},
 	"transport/memory":          {"", "transport"},
 	"transport/console":         {"", "transport"},
@@ -25,12 +25,13 @@ var mayImport = map[string][]string{
 	"cloudevents":               {"", "internal/nilcheck"},
 	"batching":                  {"", "internal/nilcheck", "transport"},
 	"batching/spool":            {"", "internal/nilcheck"},
-	"router":                    {"", "internal/nilcheck", "transport"},
+	"router":                    {"", "internal/contextkey", "internal/nilcheck", "transport"},
 	"middleware":                {"", "internal/nilcheck", "internal/packed", "transport"},
 	"middleware/middlewaretest": {"", "transport"},
 	"middleware/sqlonce":        {"", "internal/packed", "internal/sqldialect"},
 	"outbox":                    {"", "internal/nilcheck", "internal/sqldialect", "transport"},
 	"eventstest":                {"", "router", "transport", "transport/memory"},
+	"internal/contextkey":       {},
 	"internal/jsontext":         {},
 	"observability":             {""},
 	"config":                    {"", "batching", "middleware", "router", "transport/console", "transport/memory", "transport/redis"},

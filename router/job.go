@@ -25,8 +25,8 @@ type job struct {
 	aside bool  // does not count against the window of its lane: see limits.go
 
 	// Set by the worker that handles it, before started is.
-	ctx     context.Context
-	cancel  context.CancelCauseFunc
+	ctx     *handlerContext
+	own     handlerContext // of the first attempt
 	started atomic.Bool
 
 	produced *transport.Produced // by its handler, to be published by the ack
@@ -44,25 +44,26 @@ func (j *job) bytes() int64 { return int64(len(j.delivery.Message.Payload)) }
 // start makes the context of the handler.
 func (j *job) start(l *lane) {
 	d := j.delivery
-	ctx, cancel := context.WithCancelCause(j.base)
-	j.cancel = cancel
-	if timeout := l.cfg.HandlerTimeout; timeout > 0 {
-		timed, stop := context.WithTimeoutCause(ctx, timeout, ErrHandlerTimeout)
-		ctx, j.cancel = timed, func(cause error) { cancel(cause); stop() }
+	ctx := &j.own
+	if j.ctx != nil { // An earlier attempt had that one, and it has ended.
+		ctx = new(handlerContext)
 	}
-	ctx = transport.ContextWithDelivery(ctx, d, j.from.can)
-	j.ctx = events.ContextWithHeader(ctx, events.HeaderOf(d.Message))
-	d.Message.SetContext(j.ctx)
+	ctx.base, ctx.delivery, ctx.can, ctx.header = j.base, d, j.from.can, events.HeaderOf(d.Message)
+	if timeout := l.cfg.HandlerTimeout; timeout > 0 {
+		ctx.limit(timeout)
+	}
+	j.ctx = ctx
+	d.Message.SetContext(ctx)
 	j.started.Store(true)
 	if l.overdue.Load() { // The drain deadline has passed before anybody could see this context.
-		j.cancel(events.ErrReleased)
+		ctx.end(events.ErrReleased)
 	}
 }
 
 // end cancels the context of the handler, if it has one.
 func (j *job) end(cause error) {
 	if j.started.Load() {
-		j.cancel(cause)
+		j.ctx.end(cause)
 	}
 }
 
@@ -102,7 +103,7 @@ func (j *job) say(logger *slog.Logger, level slog.Level, text string, err error,
 // delivery if none was begun; nil if it has not.
 func (j *job) cause() error {
 	if j.started.Load() {
-		return context.Cause(j.ctx)
+		return j.ctx.cause()
 	}
 	return context.Cause(j.base)
 }

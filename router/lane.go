@@ -24,6 +24,7 @@ type lane struct {
 	mu           sync.Mutex
 	work         sync.Cond // there may be something to do
 	idle         int       // workers that wait for it
+	waking       bool      // one of them was woken and has not looked yet
 	workers      []*worker // those that have a slot
 	stray        []*worker // stuck ones, whose slots others have
 	classes      []class
@@ -93,9 +94,27 @@ func (l *lane) add(jobs []*job, keys []string) {
 // enqueue makes a job ready to be handled. The caller holds the lock.
 func (l *lane) enqueue(j *job) {
 	l.classes[j.from.class].ready.push(j)
-	if l.idle > 0 {
+	l.wake()
+}
+
+// wake makes a worker look for work. One is woken at a time, and wakes the next one if
+// there is more: where handlers are quick, few workers do it all, and waking one for
+// every job would cost more than the job. The caller holds the lock.
+func (l *lane) wake() {
+	if l.idle > 0 && !l.waking {
+		l.waking = true
 		l.work.Signal()
 	}
+}
+
+// anyReady reports whether something waits for a worker. The caller holds the lock.
+func (l *lane) anyReady() bool {
+	for i := range l.classes {
+		if l.classes[i].ready.size > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // next waits for the next job of a worker and makes it its current one. It
@@ -111,11 +130,15 @@ func (l *lane) next(w *worker) *job {
 			if j.line != nil {
 				j.line.running = true
 			}
+			if l.idle > 0 && !l.waking && l.anyReady() {
+				l.wake()
+			}
 			return j
 		}
 		l.idle++
 		l.work.Wait()
 		l.idle--
+		l.waking = false
 	}
 	return nil
 }

@@ -48,12 +48,13 @@ type LaneConfig struct {
 	// goroutine that receives, so it must be quick. If it panics, the message is
 	// retried through the transport, which loses its place. Nil means no order.
 	//
-	// The order holds from one delivery to the next within this process. Where
-	// several consumers of a group share a topic, each has some messages of a key.
-	// What is released at a shutdown comes back in order, but on Redis beside what
-	// is new; what a crashed consumer had comes back when its lease has run out,
-	// after later messages of its key. A handler that cannot bear that compares
-	// versions.
+	// The order holds within this process, and across processes where the subscriber
+	// is exclusive (redis.SubscriberConfig.Exclusive) and all messages of a key are in
+	// one topic (Route.Partitions). Otherwise consumers of a group each have some
+	// messages of a key; what is released at a shutdown comes back in order, but on
+	// Redis beside what is new; and what a crashed consumer had comes back when its
+	// lease has run out, after later messages of its key. A handler that cannot bear
+	// that compares versions.
 	OrderBy func(msg *message.Message) string
 	// OnFailure says what becomes of a key whose message is given up. Zero means
 	// SkipMessage. It must be zero without OrderBy.

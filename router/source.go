@@ -72,8 +72,14 @@ func (s *source) accept(page []*transport.Delivery) {
 	s.counts.received.Add(int64(len(page)))
 	number := s.numbers.Add(int64(len(page))) - int64(len(page))
 	now, bytes := time.Now(), int64(0)
+	var some []job
 	for i, d := range page {
-		j := &job{delivery: d, from: s, base: d.Message.Context(), arrived: now, number: number + int64(i)}
+		if len(some) == 0 { // Few at a time: one that waits keeps the memory of all.
+			some = make([]job, min(len(page)-i, 8))
+		}
+		j := &some[0]
+		some = some[1:]
+		j.delivery, j.from, j.base, j.arrived, j.number = d, s, d.Message.Context(), now, number+int64(i)
 		j.handler = s.handlers.find(typeOf(d.Message, d.Topic))
 		bytes += j.bytes()
 		l := s.lanes[0]

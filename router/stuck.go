@@ -77,7 +77,7 @@ func (l *lane) free(w *worker) {
 		l.mu.Unlock()
 		return
 	}
-	res := result{err: fmt.Errorf("%w: context ended: %w", ErrStuck, context.Cause(j.ctx)), by: j.pattern()}
+	res := result{err: fmt.Errorf("%w: context ended: %w", ErrStuck, j.ctx.cause()), by: j.pattern()}
 	name := w.name
 	full := len(l.stray) >= l.cfg.Concurrency
 	if full {

@@ -8,6 +8,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/logistically/events"
 	"github.com/logistically/events/internal/nilcheck"
+	"github.com/logistically/events/transport"
 )
 
 // Priorities of a [Route], as events.MetadataPriority carries them.
@@ -43,6 +44,14 @@ type Route struct {
 	// Priority is written into the event's metadata: PriorityLow,
 	// PriorityNormal or PriorityHigh. Empty leaves what the event has.
 	Priority string
+	// Partitions, if not zero, spreads the topic over as many topics, as
+	// transport.PartitionTopics names them; at most 1 048 576. All messages of a
+	// key go to the same one, so that they keep their order there.
+	Partitions int
+	// PartitionBy returns a message's key, such as that of LaneConfig.OrderBy.
+	// Messages whose key is "" have no order and are spread by their ids. If it
+	// panics the message is not published. Required with Partitions, and nil without.
+	PartitionBy func(msg *message.Message) string
 }
 
 // Table is a message.Publisher that sends each message where its event type
@@ -98,6 +107,12 @@ func NewTable(cfg TableConfig) (*Table, error) {
 		if !slices.Contains([]string{"", PriorityLow, PriorityNormal, PriorityHigh}, r.Priority) {
 			return nil, configError(field+"Priority", r.Priority, "is no priority", `use "low", "normal", "high", or leave it empty`)
 		}
+		switch {
+		case r.Partitions < 0 || r.Partitions > maxPartitions:
+			return nil, configError(field+"Partitions", r.Partitions, "is negative or over 1048576", "set it to a number of topics, or to 0 for no partitions")
+		case (r.PartitionBy == nil) != (r.Partitions == 0):
+			return nil, configError(field+"PartitionBy", nil, "is nil though Partitions is set, or is set without it", "set both, or neither")
+		}
 		t.routes = append(t.routes, route{r, p, cfg.Transports[r.Transport]})
 	}
 	return t, nil
@@ -115,8 +130,9 @@ func (t *Table) Publish(topic string, messages ...*message.Message) error {
 	if i := slices.Index(messages, nil); i >= 0 {
 		return fmt.Errorf("router: publish %d messages to %q by the routing table: message %d is nil, nothing is published", len(messages), topic, i+1)
 	}
-	failed := events.PublishError{Topic: topic, Total: len(messages)}
-	for _, b := range t.split(topic, messages) {
+	bulks, refused := t.split(topic, messages)
+	failed := events.PublishError{Topic: topic, Total: len(messages), Failed: refused}
+	for _, b := range bulks {
 		if err := protect(func() error { return b.publisher.Publish(b.topic, b.out...) }); err != nil {
 			failed.Failed = append(failed.Failed, b.failures(err)...)
 		}
@@ -142,12 +158,16 @@ type bulk struct {
 	out       []*message.Message // the same, or copies with a priority
 }
 
-// split groups messages by transport and topic, in order of first appearance.
-func (t *Table) split(topic string, messages []*message.Message) []*bulk {
-	var bulks []*bulk
+// split groups messages by transport and topic, in order of first appearance, and
+// returns those that have no topic because of their PartitionBy.
+func (t *Table) split(topic string, messages []*message.Message) (bulks []*bulk, refused []events.FailedMessage) {
 	byTarget := make(map[target]*bulk, 1)
 	for _, msg := range messages {
-		to, pub, out := t.route(topic, msg)
+		to, pub, out, err := t.route(topic, msg)
+		if err != nil {
+			refused = append(refused, events.FailedMessage{Topic: to.topic, Message: msg, Err: err})
+			continue
+		}
 		b := byTarget[to]
 		if b == nil {
 			b = &bulk{publisher: pub, topic: to.topic}
@@ -157,7 +177,7 @@ func (t *Table) split(topic string, messages []*message.Message) []*bulk {
 		b.given = append(b.given, msg)
 		b.out = append(b.out, out)
 	}
-	return bulks
+	return bulks, refused
 }
 
 // target is a topic of a transport, the transport by its name: publishers need
@@ -165,7 +185,7 @@ func (t *Table) split(topic string, messages []*message.Message) []*bulk {
 type target struct{ transport, topic string }
 
 // route returns where a message goes, and the message as it goes there.
-func (t *Table) route(topic string, msg *message.Message) (target, message.Publisher, *message.Message) {
+func (t *Table) route(topic string, msg *message.Message) (target, message.Publisher, *message.Message, error) {
 	eventType := typeOf(msg, topic)
 	for i := range t.routes {
 		r := &t.routes[i]
@@ -176,14 +196,35 @@ func (t *Table) route(topic string, msg *message.Message) (target, message.Publi
 		if to == "" {
 			to = r.Prefix + topic
 		}
+		if r.Partitions > 0 {
+			var err error
+			if to, err = r.partition(to, msg); err != nil {
+				return target{r.Transport, to}, nil, nil, err
+			}
+		}
 		if r.Priority != "" && msg.Metadata[events.MetadataPriority] != r.Priority {
 			// The caller may be reading its message, or publish it elsewhere.
 			msg = msg.CopyWithContext()
 			msg.Metadata[events.MetadataPriority] = r.Priority
 		}
-		return target{r.Transport, to}, r.publisher, msg
+		return target{r.Transport, to}, r.publisher, msg, nil
 	}
-	return target{t.defaultName, topic}, t.fallback, msg
+	return target{t.defaultName, topic}, t.fallback, msg, nil
+}
+
+// maxPartitions is the most that [Route.Partitions] may be.
+const maxPartitions = 1 << 20
+
+// partition returns the topic for a message among those of a topic.
+func (r *route) partition(topic string, msg *message.Message) (string, error) {
+	var key string
+	if err := protect(func() error { key = r.PartitionBy(msg); return nil }); err != nil {
+		return topic, fmt.Errorf("router: PartitionBy of route %q: %w", r.Pattern, err)
+	}
+	if key == "" {
+		key = msg.UUID
+	}
+	return transport.PartitionTopic(topic, transport.PartitionOf(key, r.Partitions)), nil
 }
 
 // failures lists the caller's messages that err says have failed: those that it

@@ -165,6 +165,10 @@ func TestTableRefusesConfig(t *testing.T) {
 		"covered":           {Default: "main", Transports: pubs, Routes: []Route{{Pattern: "a.**", Transport: "main"}, {Pattern: "a.*.c", Transport: "main"}}},
 		"unknown priority":  {Default: "main", Transports: pubs, Routes: []Route{{Pattern: "a", Transport: "main", Priority: "urgent"}}},
 		"prefix and topic":  {Default: "main", Transports: pubs, Routes: []Route{{Pattern: "a", Transport: "main", Prefix: "p", Topic: "t"}}},
+		"no partitions":     {Default: "main", Transports: pubs, Routes: []Route{{Pattern: "a", Transport: "main", PartitionBy: byType}}},
+		"no key":            {Default: "main", Transports: pubs, Routes: []Route{{Pattern: "a", Transport: "main", Partitions: 4}}},
+		"less than none":    {Default: "main", Transports: pubs, Routes: []Route{{Pattern: "a", Transport: "main", Partitions: -1, PartitionBy: byType}}},
+		"too many":          {Default: "main", Transports: pubs, Routes: []Route{{Pattern: "a", Transport: "main", Partitions: 1<<20 + 1, PartitionBy: byType}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := NewTable(cfg)

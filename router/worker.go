@@ -75,7 +75,7 @@ func (w *worker) finish(j *job, res result) {
 		if res.cause == nil && l.overdue.Load() { // Others of its batch have seen the drain deadline, it has not yet.
 			res.cause = events.ErrReleased
 		}
-		j.cancel(nil)
+		j.ctx.end(nil)
 	}
 	v := l.decide(j, &res)
 	if res.err == nil && v.outcome.Settlement == transport.Ack {

@@ -42,6 +42,9 @@ func TestMain(m *testing.M) {
 		if os.Getenv(envService) != "" {
 			run = func() error { return serve(addr) }
 		}
+		if failing := os.Getenv(envOrders); failing != "" {
+			run = func() error { return serveOrders(addr, failing) }
+		}
 		if _, ok := os.LookupEnv(envHold); ok {
 			run = func() error { return hold(addr, os.Getenv(envSeed)) }
 		}

@@ -59,6 +59,7 @@ type group struct {
 	queue   []*waiting // released, or retried and due: delivered before new entries
 	delayed []*waiting // retried and not due yet
 	pending map[*transport.Delivery]*pending
+	ownership
 }
 
 // waiting is an entry that is to be delivered again.

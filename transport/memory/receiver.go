@@ -79,6 +79,9 @@ func (r *receiver) take(most int, now time.Time) (page []*transport.Delivery, ne
 			g.reclaim(now, earliest)
 		}
 		g.promote(now, earliest)
+		if !r.mayTake(g, now, earliest) {
+			continue
+		}
 		for len(page) < most && len(g.queue) > 0 {
 			page = append(page, r.deliver(t, g, g.queue[0].entry, g.queue[0].attempt))
 			if trace := g.queue[0].trace; trace != "" {
@@ -123,7 +126,7 @@ func (g *group) promote(now time.Time, earliest func(time.Time)) {
 
 // reclaim queues, in the order of the topic, the deliveries whose lease has run out.
 func (g *group) reclaim(now time.Time, earliest func(time.Time)) {
-	var reclaimed []*waiting
+	var lost []*transport.Delivery
 	for d, p := range g.pending {
 		expires := p.expires
 		if expires.IsZero() {
@@ -134,13 +137,24 @@ func (g *group) reclaim(now time.Time, earliest func(time.Time)) {
 		case expires.After(now):
 			earliest(expires)
 		default:
-			delete(g.pending, d)
-			p.cancel(transport.ErrLeaseLost)
-			reclaimed = append(reclaimed, &waiting{entry: p.entry, attempt: d.Attempt + 1})
+			lost = append(lost, d)
 		}
 	}
-	slices.SortFunc(reclaimed, byEntry)
-	g.queue = append(g.queue, reclaimed...)
+	g.queue = append(g.queue, g.requeue(lost, 1, transport.ErrLeaseLost)...)
+}
+
+// requeue ends the hold on deliveries and returns what is to be delivered again, in the
+// order of the topic.
+func (g *group) requeue(deliveries []*transport.Delivery, attempts int, cause error) (again []*waiting) {
+	slices.SortFunc(deliveries, func(a, b *transport.Delivery) int { return g.pending[a].entry.number - g.pending[b].entry.number })
+	for _, d := range slices.Backward(deliveries) { // None may begin because the one before it has ended.
+		g.pending[d].cancel(cause)
+	}
+	for _, d := range deliveries {
+		again = append(again, &waiting{entry: g.pending[d].entry, attempt: d.Attempt + attempts})
+		delete(g.pending, d)
+	}
+	return again
 }
 
 func byEntry(a, b *waiting) int { return a.entry.number - b.entry.number }
@@ -156,17 +170,22 @@ func (r *receiver) Close() error {
 	close(r.closed)
 	for _, t := range r.topics {
 		g := t.groups[r.cfg.Group]
-		for d, p := range g.pending {
-			if p.owner == r {
-				delete(g.pending, d)
-				p.cancel(fmt.Errorf("memory: receiver %w", events.ErrClosed))
-				g.queue = append(g.queue, &waiting{entry: p.entry, attempt: d.Attempt})
-			}
-		}
+		r.takeBack(g, fmt.Errorf("memory: receiver %w", events.ErrClosed))
 		slices.SortStableFunc(g.queue, byEntry)
 	}
 	r.broker.wake()
 	return nil
+}
+
+// takeBack queues what the receiver holds of a group again, at no attempt. The caller holds the lock.
+func (r *receiver) takeBack(g *group, cause error) {
+	var held []*transport.Delivery
+	for d, p := range g.pending {
+		if p.owner == r {
+			held = append(held, d)
+		}
+	}
+	g.queue = append(g.queue, g.requeue(held, 0, cause)...)
 }
 
 // Crash ends a receiver of this package as a crash of its process would, for

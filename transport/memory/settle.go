@@ -21,7 +21,7 @@ type deadLetter struct {
 func (r *receiver) Settle(_ context.Context, outcomes ...transport.Outcome) error {
 	letters := r.deadLetters(outcomes)
 	var unsettled []transport.UnsettledOutcome
-	acks := 0
+	acks, handedOver := 0, false
 	r.broker.mu.Lock()
 	defer r.broker.mu.Unlock()
 	for _, o := range outcomes {
@@ -42,12 +42,13 @@ func (r *receiver) Settle(_ context.Context, outcomes ...transport.Outcome) erro
 			continue
 		case p != nil: // Neither lost nor settled before.
 			r.settle(g, p, o, letter)
+			handedOver = handedOver || !g.leaves.IsZero()
 		}
 		if o.Settlement == transport.Ack {
 			acks++
 		}
 	}
-	if acks < len(outcomes) { // An ack gives nobody anything to receive.
+	if acks < len(outcomes) || handedOver { // Otherwise an ack gives nobody anything to receive.
 		r.broker.wake()
 	}
 	if len(unsettled) > 0 {

@@ -21,6 +21,9 @@ type SubscriberConfig struct {
 	Start string
 	// Lease is for how long a crashed consumer keeps its deliveries. Zero means 30 s.
 	Lease time.Duration
+	// Exclusive makes one receiver of the group at a time have a topic, in the way of
+	// redis.SubscriberConfig.Exclusive.
+	Exclusive bool
 	// DeadLetterTopic names the topic of a topic's dead letters. Nil means
 	// transport.DeadLetterTopic.
 	DeadLetterTopic func(topic string) string
@@ -94,6 +97,9 @@ func (s *Subscriber) Receiver(topics ...string) (transport.Receiver, error) {
 		t := s.broker.topic(name)
 		t.group(s.cfg.Group, s.cfg.Start == "$")
 		r.topics = append(r.topics, t)
+	}
+	if s.cfg.Exclusive {
+		r.join()
 	}
 	return r, nil
 }

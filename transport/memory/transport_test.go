@@ -14,7 +14,18 @@ import (
 func TestTransport(t *testing.T) {
 	const lease = 200 * time.Millisecond
 	broker := memory.NewBroker(memory.BrokerConfig{})
-	transporttest.Run(t, transporttest.Harness{
+	subscribe := func(cfg memory.SubscriberConfig) func(*testing.T, string) message.Subscriber {
+		return func(t *testing.T, group string) message.Subscriber {
+			cfg := cfg
+			cfg.Group, cfg.Lease = group, lease
+			sub, err := memory.NewSubscriber(broker, cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return sub
+		}
+	}
+	h := transporttest.Harness{
 		Publisher: func(t *testing.T) message.Publisher {
 			pub, err := memory.NewPublisher(broker)
 			if err != nil {
@@ -22,14 +33,9 @@ func TestTransport(t *testing.T) {
 			}
 			return pub
 		},
-		Subscriber: func(t *testing.T, group string) message.Subscriber {
-			sub, err := memory.NewSubscriber(broker, memory.SubscriberConfig{Group: group, Lease: lease})
-			if err != nil {
-				t.Fatal(err)
-			}
-			return sub
-		},
-		Crash: func(_ *testing.T, r transport.Receiver) { memory.Crash(r) },
+		Subscriber: subscribe(memory.SubscriberConfig{}),
+		Exclusive:  subscribe(memory.SubscriberConfig{Exclusive: true}),
+		Crash:      func(_ *testing.T, r transport.Receiver) { memory.Crash(r) },
 		DeadLetters: func(_ *testing.T, topic string) []*message.Message {
 			return broker.Messages(transport.DeadLetterTopic(topic))
 		},
@@ -41,5 +47,10 @@ func TestTransport(t *testing.T) {
 			return store
 		},
 		Lease: lease,
+	}
+	transporttest.Run(t, h)
+	t.Run("OfExclusiveSubscribers", func(t *testing.T) {
+		h.Subscriber, h.Exclusive = h.Exclusive, nil
+		transporttest.Run(t, h)
 	})
 }

@@ -10,8 +10,9 @@ import (
 )
 
 // accept decodes entries and makes them ready. deliveries counts how often each
-// was delivered; nil means once. The entries are ours since a moment after at.
-func (r *receiver) accept(s *stream, raw []rawEntry, deliveries map[string]int64, at time.Time) {
+// was delivered; nil means once. The entries are ours since a moment after at, if
+// the tenure in which they were read lasts.
+func (r *receiver) accept(s *stream, raw []rawEntry, deliveries map[string]int64, at time.Time, tenure int) {
 	page := make([]entry, len(raw)) // one allocation for all
 	good := page[:0]
 	openEnvelopes(raw, r.cfg.Envelopes)
@@ -40,6 +41,11 @@ func (r *receiver) accept(s *stream, raw []rawEntry, deliveries map[string]int64
 		return
 	}
 	r.mu.Lock()
+	if s.tenure != nil && !s.tenure.lasts(tenure, time.Now()) {
+		r.mu.Unlock()
+		return // They are pending for the next owner, or for the next look at what is.
+	}
+	s.count(len(good))
 	for i := range good {
 		r.held.push(&good[i])
 		r.queue = append(r.queue, &good[i])
@@ -63,11 +69,17 @@ func copyPayloads(raw []rawEntry) []byte {
 	return all
 }
 
+// firstAttempt is what Attempt was when the entry was added to its stream.
+func (e *entry) firstAttempt() int {
+	if n, err := strconv.ParseUint(e.fields.attempt, 10, 31); e.stream.retry && err == nil && n > 0 {
+		return int(n)
+	}
+	return 1
+}
+
 // restore sets what a delivery brought along through the delay store.
 func (e *entry) restore() {
-	if n, err := strconv.ParseUint(e.fields.attempt, 10, 31); err == nil && n > 0 {
-		e.Attempt = int(n)
-	}
+	e.Attempt = e.firstAttempt()
 	if e.fields.origin != "" {
 		e.ID = e.fields.origin
 	}

@@ -29,7 +29,7 @@ func SubscriberACL(group string, topics ...string) []string {
 	var keys []string
 	for _, topic := range topics {
 		s := stream{topic: topic, group: group}
-		keys = append(keys, topic, s.retryKey(), s.delayKey(), s.delayedKey(), s.progressKey(), transport.DeadLetterTopic(topic))
+		keys = append(keys, topic, s.retryKey(), s.delayKey(), s.delayedKey(), s.progressKey(), s.membersKey(), transport.DeadLetterTopic(topic))
 	}
 	return rules([]string{
 		"xgroup|create", "xreadgroup", "type", "xlen", // read; the last two after failures, xlen on a cluster
@@ -38,6 +38,7 @@ func SubscriberACL(group string, topics ...string) []string {
 		"hset", "zadd", "time", "zrangebyscore", "hget", "hdel", "zrem", "zrange", // delay
 		"hmget", "hrandfield", // of entries of many messages: what is settled
 		"xgroup|delconsumer", // leave
+		"hgetall",            // share topics, exclusively
 	}, keys)
 }
 

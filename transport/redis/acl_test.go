@@ -123,6 +123,10 @@ func TestTheRulesAllowWhatIsUsedAndNothingElse(t *testing.T) {
 	f.check(f.client.XGroupDestroy(ctx, "t", "g").Err())
 	f.eventually("the group is there again", func() bool { return f.log.count("is created again") == 1 && f.consumers() > 0 })
 	f.check(r.Close())
+	r = f.open(redis.SubscriberConfig{Client: client, Exclusive: true}, "t")
+	f.check(pub.Publish("t", numbered(1)...))
+	f.check(r.Settle(ctx, f.receive(r).Ack()))
+	f.check(r.Close())
 	store, err := redis.NewIdempotencyStore(redis.IdempotencyStoreConfig{Client: f.limited("idempotency", rules["idempotency"])})
 	f.check(err)
 	for _, end := range []func(context.Context, transport.Claim) error{

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
-	"github.com/logistically/events"
 	"github.com/logistically/events/transport"
 	"github.com/logistically/events/transport/redis"
 )

@@ -35,6 +35,7 @@ func TestAConfigurationThatCannotWorkIsRefused(t *testing.T) {
 	for _, start := range []string{"-", "+", ">", "1-", "-1", "1-2-3", "$0", " 0", "0\n"} {
 		refused(t, "Start", client, func(c *redis.SubscriberConfig) { c.Start = start })
 	}
+	refused(t, "Block", client, func(c *redis.SubscriberConfig) { c.Exclusive, c.Block, c.Lease = true, time.Second, 3*time.Second })
 	for _, block := range []time.Duration{-1, -time.Second, time.Microsecond} {
 		refused(t, "Block", client, func(c *redis.SubscriberConfig) { c.Block = block })
 	}

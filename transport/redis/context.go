@@ -68,6 +68,11 @@ func (c *deliveryContext) Err() error {
 	return nil
 }
 
-// Value implements context.Context. It has none of its own; package context asks
-// by it for the one that does the work.
-func (c *deliveryContext) Value(key any) any { return c.get().Value(key) }
+// Value implements context.Context. It has none of its own; package context asks by
+// a *int for the one that does the work.
+func (c *deliveryContext) Value(key any) any {
+	if _, ok := key.(*int); ok {
+		return c.get().Value(key)
+	}
+	return nil
+}

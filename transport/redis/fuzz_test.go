@@ -86,7 +86,7 @@ func FuzzEntry(f *testing.F) {
 		if decodes := func() bool { return decode(new(message.Message), entries[0].known, nil) == nil }(); !decodes {
 			return // It would be buried, which takes a server.
 		}
-		closed.accept(&stream{topic: "t", key: "t", retry: retry}, entries, nil, time.Now())
+		closed.accept(&stream{topic: "t", key: "t", retry: retry}, entries, nil, time.Now(), 0)
 		d := &closed.queue[0].Delivery
 		if d.Message.UUID != uuid || string(d.Message.Payload) != string(payload) || d.Topic != "t" || !retry && (d.ID != id || d.Attempt != 1) {
 			t.Errorf("delivery %+v", d)

@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"slices"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -91,7 +92,11 @@ func (r *receiver) takeLocked(e *entry, to state) (was state, ok bool) {
 	switch {
 	case was == ready, was == given:
 		r.held.remove(e)
+		if to == done {
+			e.stream.count(-1)
+		}
 	case was == unsettled && to == settling: // another try
+		e.stream.count(1)
 	default:
 		return was, false
 	}
@@ -110,7 +115,7 @@ func (r *receiver) orphan(e *entry) bool {
 // lose ends the context of the deliveries of an entry that is somebody else's by now.
 func (r *receiver) lose(e *entry) {
 	lost := int64(0)
-	for _, s := range r.sharers(e) {
+	for _, s := range slices.Backward(r.sharers(e)) { // None may begin because the one before it has ended.
 		if _, ok := r.take(s, done); ok {
 			s.context.end(lostContext)
 			lost++

@@ -66,6 +66,8 @@ func (r *receiver) extend(s *stream, held []*entry) {
 		switch owner, gone := owners[e.id]; {
 		case !gone:
 			r.confirm(e, now)
+		case owner != "" && s.tenure != nil:
+			r.dismiss(s.tenure) // All of it: none may begin because the one before it is lost.
 		case owner != "" || !r.orphan(e):
 			r.lose(e)
 		}
@@ -117,18 +119,28 @@ func (r *receiver) reclaim() {
 // reclaimTopics takes over what there is of topics. One that fails does not keep the
 // others from it.
 func (r *receiver) reclaimTopics(topics []*stream) {
-	failed := func(err error, keys ...string) {
-		if err != nil && r.ctx.Err() == nil && !hasCode(err, "NOGROUP") {
-			r.cfg.Logger.Warn("redis: reclaim failed", "group", r.cfg.Group, "streams", keys, "error", explain(err, keys...))
-		}
-	}
 	states, err := r.survey(topics)
-	failed(err)
+	if err != nil {
+		r.reclaimFailed(err)
+	}
 	for _, s := range states {
 		if s.pending {
-			failed(r.reclaimStream(s.topic), s.topic.key)
-			failed(r.reclaimStream(s.retries), s.retries.key)
+			r.reclaimEach(s.topic, s.retries)
 		}
+	}
+}
+
+func (r *receiver) reclaimEach(streams ...*stream) {
+	for _, s := range streams {
+		if err := r.reclaimStream(s); err != nil {
+			r.reclaimFailed(err, s.key)
+		}
+	}
+}
+
+func (r *receiver) reclaimFailed(err error, keys ...string) {
+	if r.ctx.Err() == nil && !hasCode(err, "NOGROUP") {
+		r.cfg.Logger.Warn("redis: reclaim failed", "group", r.cfg.Group, "streams", keys, "error", explain(err, keys...))
 	}
 }
 
@@ -231,7 +243,7 @@ func (r *receiver) claim(s *stream, ids []string, at time.Time) error {
 	if err := r.readProgress(s, entries); err != nil {
 		return err // As above.
 	}
-	r.accept(s, entries, counts, at)
+	r.accept(s, entries, counts, at, r.tenureOf(s))
 	return r.forgetDeleted(s, entries, counts)
 }
 

@@ -181,6 +181,7 @@ func (r *receiver) unpack(e *entry) {
 	r.held.remove(e)
 	r.waits(e, -1)
 	e.state = done
+	e.stream.count(len(items) - 1)
 	b.messages, b.items = len(msgs), items
 	queued, broken := make([]*entry, 0, len(items)), []*entry(nil)
 	for n := range items {
@@ -254,6 +255,20 @@ func (r *receiver) sharers(e *entry) []*entry {
 		all[i] = &e.bundle.items[i]
 	}
 	return all
+}
+
+// begun reports whether messages of the entry that this one is of have been handed
+// over already. The caller holds the lock of the receiver.
+func (e *entry) begun() bool {
+	if !e.isItem() {
+		return false
+	}
+	for i := range e.bundle.items {
+		if s := e.bundle.items[i].state; s == given || s == settling {
+			return true
+		}
+	}
+	return false
 }
 
 // leases leaves one entry of each lease.

@@ -15,19 +15,21 @@ type pageOfEntries struct {
 	bytes   int        // of their payloads
 	size    int        // of all their fields
 	entries []rawEntry // those of all parts
+	marks   []mark     // of an exclusive receiver: what is read, in which tenures
 }
 
 // partOfPage is what a page has of one stream.
 type partOfPage struct {
-	stream  *stream
-	entries []rawEntry
+	stream     *stream
+	entries    []rawEntry
+	deliveries map[string]int64 // how often each was delivered; nil: once
 }
 
 func (p *pageOfEntries) add(s *stream, entries []rawEntry) {
 	if len(entries) == 0 {
 		return
 	}
-	p.parts = append(p.parts, partOfPage{s, entries})
+	p.parts = append(p.parts, partOfPage{stream: s, entries: entries})
 	for i := range entries {
 		count, bytes := entries[i].messages()
 		p.count += count
@@ -40,12 +42,12 @@ func (p *pageOfEntries) add(s *stream, entries []rawEntry) {
 func (p *pageOfEntries) clear() {
 	const large = 4096
 	if cap(p.entries) > large {
-		*p = pageOfEntries{}
+		*p = pageOfEntries{marks: p.marks}
 		return
 	}
 	clear(p.entries)
 	clear(p.parts)
-	*p = pageOfEntries{parts: p.parts[:0], entries: p.entries[:0]}
+	*p = pageOfEntries{parts: p.parts[:0], entries: p.entries[:0], marks: p.marks}
 }
 
 // replyBuffer is where go-redis writes a reply to. It is kept from reply to reply:

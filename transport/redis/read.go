@@ -46,8 +46,9 @@ func (r *reader) turn(p *pageOfEntries) {
 		r.reading.Unlock()
 	}
 	for _, part := range p.parts {
-		r.accept(part.stream, part.entries, nil, p.read)
+		r.accept(part.stream, part.entries, part.deliveries, p.read, p.tenureOf(part.stream))
 	}
+	r.endRead(p)
 	r.accepting.Unlock()
 	if len(p.parts) > 0 {
 		r.arriving(-p.count, -p.bytes)
@@ -66,8 +67,28 @@ func (r *reader) read(p *pageOfEntries) error {
 	if r.ctx.Err() != nil {
 		return nil
 	}
-	count := r.room(len(r.streams)/2, 1)
+	streams := r.streams
+	if r.outage > 0 {
+		if time.Since(r.looked) > recheck {
+			r.look()
+		}
+		streams = r.healthy
+	}
+	if len(streams) == 0 {
+		return errNoStream
+	}
+	all := len(streams) == len(r.streams)
+	streams, behind, changed := r.readable(p, streams)
+	if len(streams) == 0 && behind == nil {
+		select {
+		case <-changed:
+		case <-r.ctx.Done():
+		}
+		return nil
+	}
+	count := r.room(max(len(streams)/2, 1), 1)
 	if count == 0 {
+		r.endRead(p)
 		select {
 		case <-r.taken:
 		case <-r.ctx.Done():
@@ -79,24 +100,37 @@ func (r *reader) read(p *pageOfEntries) error {
 		r.woken = false
 		signal(r.taken) // for other readers, which wait for the same
 	}
-	streams := r.streams
-	if r.outage > 0 {
-		if time.Since(r.looked) > recheck {
-			r.look()
+	if err := r.bring(p, streams, behind, count); err != nil {
+		if r.ctx.Err() == nil { // or else what there is is given back
+			r.doubt(p)
 		}
-		streams = r.healthy
-	}
-	if len(streams) == 0 {
-		return errNoStream
-	}
-	if err := r.fetch(p, streams, count); err != nil {
 		return err
 	}
-	if r.outage > 0 && len(streams) == len(r.streams) {
+	if r.outage > 0 && all {
 		r.cfg.Logger.Info("redis: reading again", "group", r.cfg.Group)
 		r.outage = 0
 	}
 	return nil
+}
+
+// bring reads a page of what is new, or of what is pending of others.
+func (r *reader) bring(p *pageOfEntries, streams []*stream, behind *stream, count int) (err error) {
+	switch {
+	case !r.cfg.Exclusive:
+		return r.fetch(p, streams, count)
+	case behind != nil:
+		err = r.inherit(p, behind, count)
+		r.weigh(p)
+		r.arriving(p.count, p.bytes)
+		return err
+	}
+	if err = r.fetch(p, streams, count); err != nil {
+		return err
+	}
+	count, bytes := p.count, p.bytes
+	err = r.intruded(p)
+	r.arriving(p.count-count, p.bytes-bytes)
+	return err
 }
 
 // fetch reads one page.

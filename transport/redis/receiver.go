@@ -1,12 +1,10 @@
 package redis
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"sync"
 	"time"
 
@@ -35,6 +33,8 @@ func (s *Subscriber) Receiver(topics ...string) (transport.Receiver, error) {
 		arrived:    make(chan struct{}, 1),
 		taken:      make(chan struct{}, 1),
 		delayed:    make(chan struct{}, 1),
+
+		tenuresChanged: make(chan struct{}),
 	}
 	perTopic := sharded(s.cfg.Client)
 	for _, topic := range topics {
@@ -45,9 +45,16 @@ func (s *Subscriber) Receiver(topics ...string) (transport.Receiver, error) {
 		r.streams = append(r.streams, streams...)
 		if perTopic || len(r.slots) == 0 {
 			r.slots = append(r.slots, nil)
+			r.looks = append(r.looks, nil)
 		}
 		last := len(r.slots) - 1
 		r.slots[last] = append(r.slots[last], streams...)
+		if s.cfg.Exclusive {
+			t := &tenure{topic: topic, streams: streams}
+			streams[0].tenure, streams[1].tenure = t, t
+			r.tenures = append(r.tenures, t)
+			r.looks[last] = append(r.looks[last], t)
+		}
 	}
 	r.ctx, r.cancel = context.WithCancelCause(context.Background())
 	if _, err := r.createGroups(r.ctx, r.streams); err != nil {
@@ -59,8 +66,12 @@ func (s *Subscriber) Receiver(topics ...string) (transport.Receiver, error) {
 		r.running.Go(shared.run)
 		r.running.Go(shared.run)
 	}
-	r.running.Go(r.reclaim)
 	r.running.Go(r.renew)
+	if s.cfg.Exclusive {
+		r.running.Go(r.keepTenures)
+		return r, nil
+	}
+	r.running.Go(r.reclaim)
 	r.running.Go(r.promote)
 	return r, nil
 }
@@ -112,6 +123,11 @@ type receiver struct {
 
 	unpacking sync.Mutex // taken before mu
 
+	// Of an exclusive receiver.
+	tenures        []*tenure
+	looks          [][]*tenure   // those that one script may name
+	tenuresChanged chan struct{} // closed, and replaced under the lock, when a topic is taken
+
 	arrived chan struct{} // queue is not empty
 	taken   chan struct{} // there may be more room
 	delayed chan struct{} // a retry was stored
@@ -156,7 +172,7 @@ func (r *receiver) dequeue(most int) (page []*transport.Delivery) {
 			break // It has come just now: the next call unpacks it.
 		}
 		r.waits(e, -1)
-		if e.state == ready { // or else lost while it waited
+		if e.state == ready && e.stream.handsOut() { // or else lost while it waited
 			e.state = given
 			page = append(page, &e.Delivery)
 		}
@@ -209,19 +225,12 @@ func (r *receiver) Close() error {
 		defer cancel()
 		r.unpackNext(math.MaxInt)
 		held := r.snapshot(func(*entry) bool { return true })
-		slices.SortStableFunc(held, func(a, b *entry) int {
-			return cmp.Or(cmp.Compare(a.Topic, b.Topic), compareIDs(a.ID, b.ID))
-		})
-		outcomes := make([]transport.Outcome, len(held))
-		for i, e := range held {
-			outcomes[i] = e.Release()
-		}
-		if len(outcomes) > 0 {
-			r.closed = r.Settle(ctx, outcomes...)
-		}
+		inOrder(held)
+		r.closed = r.releaseAll(ctx, held)
 		if errors.Is(r.closed, goredis.ErrClosed) {
 			return
 		}
+		r.resign(ctx)
 		for _, s := range r.streams {
 			// Only tidying: a name that stays behind does no harm.
 			if err := leaveScript.Run(ctx, r.cfg.Client, []string{s.key}, r.cfg.Group, r.consumer).Err(); err != nil {
@@ -230,6 +239,21 @@ func (r *receiver) Close() error {
 		}
 	})
 	return r.closed
+}
+
+// releaseAll releases entries: to the next owner of their topic, or to anyone.
+func (r *receiver) releaseAll(ctx context.Context, held []*entry) error {
+	if r.cfg.Exclusive {
+		return r.giveBack(ctx, held, settledContext)
+	}
+	if len(held) == 0 {
+		return nil
+	}
+	outcomes := make([]transport.Outcome, len(held))
+	for i, e := range held {
+		outcomes[i] = e.Release()
+	}
+	return r.Settle(ctx, outcomes...)
 }
 
 // closeTimeout bounds what Close spends on releasing what is held.

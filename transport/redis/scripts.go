@@ -28,6 +28,12 @@ var (
 	ackItemsSource string
 	//go:embed scripts/forget.lua
 	forgetSource string
+	//go:embed scripts/tenure.lua
+	tenureSource string
+	//go:embed scripts/giveback.lua
+	giveBackSource string
+	//go:embed scripts/resign.lua
+	resignSource string
 
 	ackScript      = goredis.NewScript(ackSource)
 	ackItemsScript = goredis.NewScript(progressSource + ackItemsSource)
@@ -38,4 +44,7 @@ var (
 	forgetScript   = goredis.NewScript(forgetSource)
 	leaveScript    = goredis.NewScript(leaveSource)
 	surveyScript   = goredis.NewScript(surveySource)
+	tenureScript   = goredis.NewScript(tenureSource)
+	giveBackScript = goredis.NewScript(giveBackSource)
+	resignScript   = goredis.NewScript(resignSource)
 )

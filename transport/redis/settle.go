@@ -17,6 +17,11 @@ import (
 // call that is repeated after a lost connection changes nothing if it was done.
 func (r *receiver) Settle(ctx context.Context, outcomes ...transport.Outcome) error {
 	tasks, failed := r.tasks(outcomes)
+	return r.settleAll(ctx, tasks, failed)
+}
+
+// settleAll runs tasks until all are done or ctx ends.
+func (r *receiver) settleAll(ctx context.Context, tasks []*task, failed *failures) error {
 	for attempt := 0; len(tasks) > 0; attempt++ {
 		tasks = r.run(ctx, tasks, failed)
 		if len(tasks) == 0 {
@@ -91,7 +96,9 @@ func (r *receiver) settled(t *task) {
 	retried := false
 	r.mu.Lock()
 	for _, o := range t.outcomes {
-		entryOf(o).state = done
+		e := entryOf(o)
+		e.state = done
+		e.stream.count(-1)
 		retried = retried || o.Settlement == transport.Retry
 	}
 	r.mu.Unlock()
@@ -163,6 +170,7 @@ func (f *failures) add(t *task, err error) {
 			f.receiver.mu.Lock()
 			if e.state == settling {
 				e.state = unsettled
+				e.stream.count(-1)
 			}
 			f.receiver.mu.Unlock()
 		}

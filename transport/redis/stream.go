@@ -11,13 +11,14 @@ import (
 // stream is one key that a receiver reads: a topic's stream, or the stream of
 // a group's retries for it. All keys that belong to a topic share its hash slot.
 type stream struct {
-	topic string
-	key   string
-	start string // where its group begins if it does not exist yet
-	group string
-	dead  string // the stream of the topic's dead letters
-	retry bool
-	gone  time.Time // when the group was last found gone; guarded by the receiver's lock
+	topic  string
+	key    string
+	start  string // where its group begins if it does not exist yet
+	group  string
+	dead   string // the stream of the topic's dead letters
+	retry  bool
+	tenure *tenure   // of an exclusive receiver
+	gone   time.Time // when the group was last found gone; guarded by the receiver's lock
 }
 
 // streamsOf returns the two streams of a topic.

@@ -50,6 +50,19 @@ type SubscriberConfig struct {
 	// lease has run out, and half of it the shortest, so that consumers spread. Zero
 	// means half of Lease. (XAUTOCLAIM)
 	ReclaimInterval time.Duration
+	// Exclusive makes one receiver of the group at a time read a topic, so that its
+	// messages keep their order across processes: a lane with router.LaneConfig.OrderBy
+	// then handles those of a key in order whatever consumers come, go or crash. The living
+	// receivers of the group share their topics evenly; one that takes a topic over begins with
+	// what is pending of the one before. Spread events over topics by key to
+	// have work for several; see transport.PartitionTopics.
+	//
+	// A topic changes hands when its owner has closed its receiver, has been silent for a
+	// Lease, or sees (within a tenth of Lease) that another one has at least two topics
+	// fewer: then it reads no more, and waits up to a Lease for what is being handled. All
+	// consumers of the group on these topics must be exclusive. What is settled by Retry or Release
+	// loses its place, as everywhere.
+	Exclusive bool
 	// DeadLetterTopic names the topic of a topic's dead letters. On Redis Cluster
 	// both must be of one hash slot. Nil means transport.DeadLetterTopic.
 	DeadLetterTopic func(topic string) string
@@ -83,8 +96,14 @@ func NewSubscriber(cfg SubscriberConfig) (*Subscriber, error) {
 	if cfg.Start == "" {
 		cfg.Start = "0"
 	}
+	if cfg.Lease == 0 {
+		cfg.Lease = 30 * time.Second
+	}
 	if cfg.Block == 0 {
 		cfg.Block = time.Second
+		if cfg.Exclusive {
+			cfg.Block = max(min(cfg.Block, cfg.Lease/4), time.Millisecond)
+		}
 	}
 	if cfg.Prefetch == 0 {
 		cfg.Prefetch = 1000
@@ -94,9 +113,6 @@ func NewSubscriber(cfg SubscriberConfig) (*Subscriber, error) {
 	}
 	// Beyond this they mean no limit, and must not overflow.
 	cfg.Prefetch, cfg.PrefetchBytes = min(cfg.Prefetch, math.MaxInt/4), min(cfg.PrefetchBytes, math.MaxInt/4)
-	if cfg.Lease == 0 {
-		cfg.Lease = 30 * time.Second
-	}
 	if cfg.ReclaimInterval == 0 {
 		cfg.ReclaimInterval = cfg.Lease / 2
 	}
@@ -122,6 +138,8 @@ func (cfg *SubscriberConfig) check() error {
 		return bad("Group", "", "is empty", "name the consumer group, such as the service's name")
 	case cfg.Block != 0 && cfg.Block < time.Millisecond:
 		return bad("Block", cfg.Block, "is below 1 ms", "set a duration of at least 1 ms, or 0 for 1 s")
+	case cfg.Exclusive && cfg.Block > cmp.Or(cfg.Lease, 30*time.Second)/4:
+		return bad("Block", cfg.Block, "is over a quarter of Lease though Exclusive is set", "shorten it, or raise Lease: a read must be over before another consumer takes the topic")
 	case tooLong(cfg.Client, cfg.Block):
 		return bad("Block", cfg.Block, "is not below the cluster client's ReadTimeout", "shorten it, or raise goredis.ClusterOptions.ReadTimeout")
 	case cfg.Prefetch < 0:

@@ -43,6 +43,17 @@ func committing(client goredis.UniversalClient) transporttest.Harness {
 // harnessOf takes a client for each side, and one that looks on.
 func harnessOf(publisher, subscriber, client goredis.UniversalClient) transporttest.Harness {
 	const lease = time.Second
+	subscribe := func(cfg redis.SubscriberConfig) func(*testing.T, string) message.Subscriber {
+		return func(t *testing.T, group string) message.Subscriber {
+			cfg := cfg
+			cfg.Client, cfg.Group, cfg.Lease, cfg.Block = subscriber, group, lease, 100*time.Millisecond
+			sub, err := redis.NewSubscriber(cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return sub
+		}
+	}
 	return transporttest.Harness{
 		Publisher: func(t *testing.T) message.Publisher {
 			pub, err := redis.NewPublisher(redis.PublisherConfig{Client: publisher})
@@ -51,14 +62,9 @@ func harnessOf(publisher, subscriber, client goredis.UniversalClient) transportt
 			}
 			return pub
 		},
-		Subscriber: func(t *testing.T, group string) message.Subscriber {
-			sub, err := redis.NewSubscriber(redis.SubscriberConfig{Client: subscriber, Group: group, Lease: lease, Block: 100 * time.Millisecond})
-			if err != nil {
-				t.Fatal(err)
-			}
-			return sub
-		},
-		Crash: func(_ *testing.T, r transport.Receiver) { redis.Crash(r) },
+		Subscriber: subscribe(redis.SubscriberConfig{}),
+		Exclusive:  subscribe(redis.SubscriberConfig{Exclusive: true}),
+		Crash:      func(_ *testing.T, r transport.Receiver) { redis.Crash(r) },
 		DeadLetters: func(t *testing.T, topic string) (dead []*message.Message) {
 			entries, err := client.XRange(t.Context(), transport.DeadLetterTopic(topic), "-", "+").Result()
 			if err != nil {
@@ -75,4 +81,18 @@ func harnessOf(publisher, subscriber, client goredis.UniversalClient) transportt
 		},
 		Lease: lease,
 	}
+}
+
+// An exclusive subscriber is a subscriber like any other.
+func TestTransportOfExclusiveSubscribers(t *testing.T) {
+	t.Parallel()
+	client := goredis.NewClient(&goredis.Options{Addr: redisserver.New(t).Addr, PoolSize: 100})
+	t.Cleanup(func() {
+		if err := client.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	h := harness(client)
+	h.Subscriber, h.Exclusive = h.Exclusive, nil
+	transporttest.Run(t, h)
 }

@@ -28,6 +28,10 @@ type Harness struct {
 	// transport.Source. Nil for a transport that only publishes. The suite
 	// closes it.
 	Subscriber func(t *testing.T, group string) message.Subscriber
+	// Exclusive makes an exclusive subscriber of a consumer group: of its receivers, one
+	// at a time has a topic, the living ones share their topics evenly, and messages keep
+	// their order however topics change hands. Nil for a transport that has none.
+	Exclusive func(t *testing.T, group string) message.Subscriber
 	// Crash ends a receiver as a crash of its process would: it stops, and
 	// releases nothing. Nil leaves out the tests of crashes.
 	Crash func(t *testing.T, r transport.Receiver)
@@ -87,6 +91,24 @@ func Run(t *testing.T, h Harness) {
 		{"NextDeliveryTakesTheClaimOver", nextDeliveryTakesTheClaimOver},
 		{"SubscriberAcksAndNacks", subscriberAcksAndNacks},
 		{"SubscriberEndsWithItsContext", subscriberEndsWithItsContext},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			tt.test(t, newEnv(t, h))
+		})
+	}
+	if h.Exclusive == nil {
+		return
+	}
+	for _, tt := range []struct {
+		name string
+		test func(*testing.T, *env)
+	}{
+		{"ExclusiveTopicHasOneReceiver", exclusiveTopicHasOneReceiver},
+		{"ExclusiveReceiverThatClosesLeavesItsMessagesInOrder", exclusiveReceiverThatClosesLeavesItsMessagesInOrder},
+		{"ExclusiveReceiverThatCrashesLeavesItsMessagesInOrder", exclusiveReceiverThatCrashesLeavesItsMessagesInOrder},
+		{"ExclusiveTopicIsHandedOverWhenWhatIsHeldIsSettled", exclusiveTopicIsHandedOverWhenWhatIsHeldIsSettled},
+		{"ExclusiveReceiversShareTopicsEvenlyAndInOrder", exclusiveReceiversShareTopicsEvenlyAndInOrder},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
