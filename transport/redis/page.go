@@ -11,10 +11,11 @@ import (
 type pageOfEntries struct {
 	read    time.Time // before the command was sent
 	parts   []partOfPage
+	stored  int        // how many entries there are
 	count   int        // of messages
 	bytes   int        // of their payloads
 	size    int        // of all their fields
-	entries []rawEntry // those of all parts
+	entries []rawEntry // those that were read as new
 	marks   []mark     // of an exclusive receiver: what is read, in which tenures
 }
 
@@ -30,6 +31,7 @@ func (p *pageOfEntries) add(s *stream, entries []rawEntry) {
 		return
 	}
 	p.parts = append(p.parts, partOfPage{stream: s, entries: entries})
+	p.stored += len(entries)
 	for i := range entries {
 		count, bytes := entries[i].messages()
 		p.count += count

@@ -201,12 +201,11 @@ func (r *receiver) weigh(p *pageOfEntries) {
 	if p.count == 0 {
 		return
 	}
-	entries := len(p.entries)
-	average := max(p.size, p.bytes)/entries + 1
+	average := max(p.size, p.bytes)/p.stored + 1
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.entryBytes = max(average, r.entryBytes/4)
-	r.entryCount = max(p.count/entries, r.entryCount/4)
+	r.entryCount = max(p.count/p.stored, r.entryCount/4)
 }
 
 // arriving counts entries that are read and not yet in the queue.
