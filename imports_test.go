@@ -62,7 +62,7 @@ var mayLink = map[string][]string{
 	"batching":          {"github.com/ThreeDotsLabs/watermill/message"},
 	"batching/spool":    {"github.com/ThreeDotsLabs/watermill/message"},
 	"router":            {"github.com/ThreeDotsLabs/watermill/message"},
-	"middleware": {"github.com/ThreeDotsLabs/watermill/message", "github.com/google/uuid",
+	"middleware": {"github.com/ThreeDotsLabs/watermill/message", "github.com/cenkalti/backoff/v4", "github.com/google/uuid",
 		"go.opentelemetry.io/otel", "golang.org/x/time/rate", "github.com/sony/gobreaker/v2"},
 	"middleware/middlewaretest": {"github.com/ThreeDotsLabs/watermill/message"},
 	"middleware/sqlonce":        {"github.com/ThreeDotsLabs/watermill/message"},

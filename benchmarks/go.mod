@@ -20,7 +20,10 @@ require (
 
 require github.com/sony/gobreaker/v2 v2.4.0 // indirect
 
-require github.com/klauspost/compress v1.20.4 // indirect
+require (
+	github.com/cenkalti/backoff/v4 v4.3.0 // indirect
+	github.com/klauspost/compress v1.20.4 // indirect
+)
 
 require (
 	codeberg.org/go-fonts/liberation v0.5.0 // indirect

@@ -3,11 +3,11 @@ package middleware
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/cenkalti/backoff/v4"
 	"github.com/logistically/events"
 	"github.com/logistically/events/internal/nilcheck"
 )
@@ -87,19 +87,22 @@ func (p *retryPublisher) Publish(topic string, messages ...*message.Message) err
 	for i := range messages {
 		places = append(places, i)
 	}
-	for attempt, wait := 1, p.InitialInterval; ; attempt++ {
+	waits := backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(p.InitialInterval), backoff.WithMaxInterval(p.MaxInterval), backoff.WithMultiplier(DefaultMultiplier),
+		backoff.WithRandomizationFactor(DefaultJitter), backoff.WithMaxElapsedTime(0),
+	)
+	for attempt := 1; ; attempt++ {
 		again := p.sort(err, messages, places, errs)
 		if len(again) == 0 || attempt == p.MaxAttempts {
 			return p.failed(topic, messages, errs, attempt)
 		}
 		// The context of the first one stands for all: they are of one caller.
-		if cause := pause(messages[again[0]].Context(), wait/2+rand.N(wait)); cause != nil {
+		if cause := pause(messages[again[0]].Context(), waits.NextBackOff()); cause != nil {
 			for _, at := range again {
 				errs[at] = fmt.Errorf("%w (not tried again: %w)", errs[at], cause)
 			}
 			return p.failed(topic, messages, errs, attempt)
 		}
-		wait = min(2*wait, p.MaxInterval)
 		rest := make([]*message.Message, len(again))
 		for i, at := range again {
 			rest[i] = messages[at]

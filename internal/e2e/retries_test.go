@@ -29,7 +29,7 @@ const envRetries = "EVENTS_E2E_RETRIES"
 const (
 	retryAttempts = 20
 	runsKey       = "e2e:runs" // hash: message -> how often its handler ran
-	doneKey       = "e2e:done" // set of the messages that were handled
+	retriedKey       = "e2e:done" // set of the messages that were handled
 )
 
 // retrying consumes until SIGTERM. Messages whose number is 0 modulo 3 fail always, those
@@ -72,7 +72,7 @@ func retrying(addr string) error {
 		if n%3 == 0 || n%3 == 1 && runs <= 3 {
 			return errTemporary
 		}
-		return client.SAdd(msg.Context(), doneKey, msg.UUID).Err()
+		return client.SAdd(msg.Context(), retriedKey, msg.UUID).Err()
 	})
 	if err != nil {
 		return err
@@ -122,12 +122,12 @@ func TestAttemptsAreCountedAndNothingIsLostThoughConsumersAreKilled(t *testing.T
 	defer tick.Stop()
 	dead := transport.DeadLetterTopic("t")
 	settled := func() bool {
-		return h.client.SCard(ctx, doneKey).Val()+h.client.XLen(ctx, dead).Val() >= n &&
+		return h.client.SCard(ctx, retriedKey).Val()+h.client.XLen(ctx, dead).Val() >= n &&
 			h.client.XPending(ctx, "t", group).Val().Count == 0 && h.client.ZCard(ctx, "{t}:delay:"+group).Val() == 0
 	}
 	for !settled() {
 		if time.Now().After(deadline) {
-			t.Fatalf("after 90 s: %d handled, %d dead letters, %d pending, %d delayed", h.client.SCard(ctx, doneKey).Val(),
+			t.Fatalf("after 90 s: %d handled, %d dead letters, %d pending, %d delayed", h.client.SCard(ctx, retriedKey).Val(),
 				h.client.XLen(ctx, dead).Val(), h.client.XPending(ctx, "t", group).Val().Count, h.client.ZCard(ctx, "{t}:delay:"+group).Val())
 		}
 		<-tick.C
@@ -168,7 +168,7 @@ func TestAttemptsAreCountedAndNothingIsLostThoughConsumersAreKilled(t *testing.T
 	}
 	for i := range n {
 		id := strconv.Itoa(i)
-		done := h.client.SIsMember(ctx, doneKey, id).Val()
+		done := h.client.SIsMember(ctx, retriedKey, id).Val()
 		if always := i%3 == 0; done == always || given[id] > 1 || (given[id] == 1) != always {
 			t.Errorf("%s: handled %v, %d dead letters, %s runs", id, done, given[id], runs[id])
 		}

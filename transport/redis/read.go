@@ -3,10 +3,10 @@ package redis
 import (
 	"cmp"
 	"errors"
-	"math/rand/v2"
 	"sync"
 	"time"
 
+	"github.com/cenkalti/backoff/v4"
 	goredis "github.com/redis/go-redis/v9"
 )
 
@@ -16,12 +16,13 @@ type reader struct {
 	*receiver
 	streams []*stream
 
-	reading   sync.Mutex         // held while a page is read; guards what follows
-	outage    int                // failed reads since the last one of all streams
-	healthy   []*stream          // during an outage: those that can be read
-	looked    time.Time          // when that was found out
-	bad       map[*stream]string // what the keys of the others hold
-	woken     bool               // there was no room, and then something was taken
+	reading   sync.Mutex                  // held while a page is read; guards what follows
+	outage    int                         // failed reads since the last one of all streams
+	waits     *backoff.ExponentialBackOff // between them
+	healthy   []*stream                   // during an outage: those that can be read
+	looked    time.Time                   // when that was found out
+	bad       map[*stream]string          // what the keys of the others hold
+	woken     bool                        // there was no room, and then something was taken
 	buffer    replyBuffer
 	accepting sync.Mutex // taken before reading is given up, so that pages stay in order
 }
@@ -251,6 +252,9 @@ func (r *reader) look() {
 func (r *reader) recover(err error) {
 	first := r.outage == 0
 	r.outage++
+	if first {
+		r.waits = newBackOff(50*time.Millisecond, recheck)
+	}
 	switch {
 	case r.ctx.Err() != nil:
 		return
@@ -280,8 +284,7 @@ func (r *reader) recover(err error) {
 			return
 		}
 	}
-	wait := min(50*time.Millisecond<<min(r.outage-1, 6), recheck)
-	r.sleep(wait/2 + rand.N(wait))
+	r.sleep(r.waits.NextBackOff())
 }
 
 func (r *receiver) sleep(d time.Duration) {

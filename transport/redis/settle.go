@@ -5,9 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
+	"github.com/cenkalti/backoff/v4"
 	"github.com/logistically/events/transport"
 	goredis "github.com/redis/go-redis/v9"
 )
@@ -22,13 +22,16 @@ func (r *receiver) Settle(ctx context.Context, outcomes ...transport.Outcome) er
 
 // settleAll runs tasks until all are done or ctx ends.
 func (r *receiver) settleAll(ctx context.Context, tasks []*task, failed *failures) error {
-	for attempt := 0; len(tasks) > 0; attempt++ {
+	var waits *backoff.ExponentialBackOff // made at the first failure
+	for len(tasks) > 0 {
 		tasks = r.run(ctx, tasks, failed)
 		if len(tasks) == 0 {
 			break
 		}
-		wait := min(20*time.Millisecond<<min(attempt, 6), time.Second)
-		timer := time.NewTimer(wait/2 + rand.N(wait))
+		if waits == nil {
+			waits = newBackOff(20*time.Millisecond, time.Second)
+		}
+		timer := time.NewTimer(waits.NextBackOff())
 		select {
 		case <-timer.C:
 			continue
