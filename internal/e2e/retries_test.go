@@ -29,7 +29,7 @@ const envRetries = "EVENTS_E2E_RETRIES"
 const (
 	retryAttempts = 20
 	runsKey       = "e2e:runs" // hash: message -> how often its handler ran
-	retriedKey       = "e2e:done" // set of the messages that were handled
+	retriedKey    = "e2e:done" // set of the messages that were handled
 )
 
 // retrying consumes until SIGTERM. Messages whose number is 0 modulo 3 fail always, those
