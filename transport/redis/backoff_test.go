@@ -36,7 +36,7 @@ func TestWaitsAfterFailedReadsGrowAndAreSpread(t *testing.T) {
 func TestAReceiverThatIsClosedDoesNotWaitToReadAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		r := &reader{outage: 9, receiver: &receiver{ctx: ctx, cfg: SubscriberConfig{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}}}
+		r := &reader{outage: 9, waits: newBackOff(time.Second, time.Minute), receiver: &receiver{ctx: ctx, cfg: SubscriberConfig{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}}}
 		start := time.Now()
 		time.AfterFunc(time.Millisecond, cancel)
 		r.recover(errNoStream)
