@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"database/sql"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -29,16 +30,24 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	flag.Parse()
+	scaled()
 	goleak.VerifyTestMain(m)
 }
 
-const (
-	effectEvents    = 10_000
-	effectKills     = 50
-	effectProcesses = 3
-)
+const effectProcesses = 3
 
-// Each handler publishes two events and writes one row, in processes of which 50 are
+// effectEvents and effectKills are a fifth of that with -short: make test-effects has
+// it all.
+var effectEvents, effectKills = 10_000, 50
+
+func scaled() {
+	if testing.Short() {
+		effectEvents, effectKills = 2000, 10
+	}
+}
+
+// Each handler publishes two events and writes one row, in processes of which many are
 // killed at random. Whatever the way, each event and each row is there once.
 func TestEffectsHappenOnceThoughProcessesAreKilled(t *testing.T) {
 	for _, mode := range []string{atomicPath, sqlPath, outboxPath} {
