@@ -62,11 +62,13 @@ func (i *idempotency) madeAhead(ctx context.Context, d *transport.Delivery, key,
 	if a.began.CompareAndSwap(false, true) {
 		a.begin(ctx, i.Store)
 	} else {
-		select {
-		case <-a.ended:
-		case <-ctx.Done():
-			return nil, result, false, fmt.Errorf("middleware: idempotency: claim %q: %w", key, context.Cause(ctx))
-		}
+		// It takes no longer than for the handler that makes them, whose context does not
+		// end them either. Most of a lot wait here: to ask each one's context would cost
+		// more than the claim.
+		<-a.ended
+	}
+	if ctx.Err() != nil {
+		return nil, result, false, fmt.Errorf("middleware: idempotency: claim %q: %w", key, context.Cause(ctx))
 	}
 	if a.err != nil || time.Since(a.at) > i.Lease/2 {
 		return nil, result, false, nil

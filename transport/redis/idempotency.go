@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -63,9 +64,73 @@ func NewIdempotencyStore(cfg IdempotencyStoreConfig) (*IdempotencyStore, error) 
 	return &IdempotencyStore{cfg: cfg, sharded: sharded(cfg.Client), shared: sharer{client: cfg.Client}}, nil
 }
 
-// Begin makes claims: all of one call by one command, or on a cluster by one for
-// each key, in one pipeline.
+// Begin makes claims, all of one call in one pipeline. Where a key holds something
+// already, which is rare, a script says what that means: one command for all of them,
+// or on a cluster one for each.
 func (s *IdempotencyStore) Begin(ctx context.Context, claims ...transport.Claim) ([]transport.ClaimResult, error) {
+	made, err := s.claimNew(ctx, claims)
+	if err != nil {
+		return nil, fmt.Errorf("redis: idempotency: begin %s: %w", describeClaims(claims), explain(err, s.keys(claims)...))
+	}
+	results := make([]transport.ClaimResult, len(claims))
+	var others []transport.Claim
+	for i := range claims {
+		if results[i].State = transport.ClaimStarted; !made[i] {
+			others = append(others, claims[i])
+		}
+	}
+	if len(others) == 0 {
+		return results, nil
+	}
+	answers, err := s.look(ctx, others)
+	if err != nil {
+		return nil, err
+	}
+	for i := range claims {
+		if !made[i] {
+			results[i], answers = answers[0], answers[1:]
+		}
+	}
+	return results, nil
+}
+
+// claimNew claims the keys that hold nothing (SET NX), and tells which.
+func (s *IdempotencyStore) claimNew(ctx context.Context, claims []transport.Claim) (made []bool, err error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	cmds := make([]*goredis.Cmd, len(claims))
+	for i := range claims {
+		c := &claims[i]
+		cmds[i] = goredis.NewCmd(ctx, "set", s.key(c.Key), claimValue(c), "px", ms(c.Lease), "nx")
+	}
+	var sent error
+	if len(cmds) == 1 {
+		sent = s.shared.Process(ctx, cmds[0])
+	} else {
+		pipe := s.cfg.Client.Pipeline()
+		for _, cmd := range cmds {
+			if err := pipe.Process(ctx, cmd); err != nil {
+				return nil, err
+			}
+		}
+		_, sent = pipe.Exec(ctx)
+	}
+	made = make([]bool, len(claims))
+	for i, cmd := range cmds {
+		err := cmd.Err()
+		switch made[i] = err == nil && cmd.Val() != nil; {
+		case made[i], errors.Is(err, goredis.Nil):
+		default: // An error, or not even sent; see Publisher.Publish.
+			return nil, cmp.Or(err, sent, errNoReply)
+		}
+	}
+	return made, nil
+}
+
+// look asks what there is under the keys of claims, and makes those that may be made
+// all the same.
+func (s *IdempotencyStore) look(ctx context.Context, claims []transport.Claim) ([]transport.ClaimResult, error) {
 	most := mostClaims
 	if s.sharded {
 		most = 1
