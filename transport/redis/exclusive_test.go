@@ -54,8 +54,9 @@ func TestAnExclusiveReceiverThatIsSilentForALeaseLosesItsTopic(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	p := newProxy(t, f.server.Addr)
-	cfg := redis.SubscriberConfig{Exclusive: true, Lease: 500 * time.Millisecond, Prefetch: 10}
-	cfg.Client = p.client(func(o *goredis.Options) { o.ReadTimeout = 3 * time.Second })
+	// Two seconds: a machine that is held up for a lease takes the topic from the heir as well, and rightly so.
+	cfg := redis.SubscriberConfig{Exclusive: true, Lease: 2 * time.Second, Prefetch: 10}
+	cfg.Client = p.client(func(o *goredis.Options) { o.ReadTimeout = 10 * time.Second })
 	silent := f.receiver(cfg)
 	f.check(f.pub.Publish("t", numbered(20)...))
 	held := []*transport.Delivery{f.receive(silent), f.receive(silent), f.receive(silent)}

@@ -132,7 +132,8 @@ func (r *reader) inherit(p *pageOfEntries, s *stream, count int) error {
 }
 
 // takeOver claims a page of what is pending after an id, of one consumer or, if none is
-// named, of all, and returns the last id of it.
+// named, of all, and returns the last id of it. Who has lost the topic since claims
+// nothing: what is pending is the new owner's.
 func (r *reader) takeOver(p *pageOfEntries, s *stream, consumer, after string, count int) (last string, err error) {
 	start := "-"
 	if after != "" {
@@ -155,6 +156,9 @@ func (r *reader) takeOver(p *pageOfEntries, s *stream, consumer, after string, c
 	}
 	if len(counts) == 0 {
 		return last, nil
+	}
+	if !r.owns(s, p.tenureOf(s)) {
+		return "", nil
 	}
 	cmd := goredis.NewRawCmd(r.ctx, args...)
 	if err := r.client.Process(r.ctx, cmd); err != nil && !errors.Is(err, goredis.Nil) {

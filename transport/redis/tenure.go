@@ -60,6 +60,13 @@ func (t *tenure) lasts(number int, now time.Time) bool {
 	return t.phase != vacant && t.number == number && now.Before(t.until)
 }
 
+// owns reports whether the tenure of a number goes on, of a stream's topic.
+func (r *receiver) owns(s *stream, number int) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return s.tenure.lasts(number, time.Now())
+}
+
 func (r *receiver) phaseOf(t *tenure) phase {
 	r.mu.Lock()
 	defer r.mu.Unlock()
