@@ -135,6 +135,7 @@ func TestAServiceOnRedisLinksFewModules(t *testing.T) {
 	slices.Sort(got)
 	want := []string{
 		"github.com/ThreeDotsLabs/watermill",
+		"github.com/cenkalti/backoff/v4",
 		"github.com/cespare/xxhash/v2",
 		"github.com/google/uuid",
 		"github.com/klauspost/compress",
