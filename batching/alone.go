@@ -12,6 +12,12 @@ import (
 // is a batch by itself, unless others are to be waited for. It is published as it
 // is by its own goroutine: another one would have to be woken for it, which costs
 // a good part of what publishing does.
+//
+// So is a large call, beside what is under way: it gains nothing by waiting for
+// company, and nobody can tell an order between calls that run at the same time.
+
+// large is from how many messages on a call is large.
+const large = 64
 
 // begin returns the queue of a call that can be published alone, with its batch
 // under way and a slot, or nil.
@@ -31,7 +37,11 @@ func (p *Publisher) begin(topic string, msgs []*message.Message, keys []queueKey
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed || p.queues[keys[0]] != nil || !p.hasRoom(len(msgs), bytes) {
+	key := keys[0]
+	for len(msgs) >= large && p.queues[key] != nil && key.beside < p.cfg.MaxConcurrentBatches {
+		key.beside++
+	}
+	if p.closed || p.queues[key] != nil || !p.hasRoom(len(msgs), bytes) {
 		return nil
 	}
 	select {
@@ -39,7 +49,7 @@ func (p *Publisher) begin(topic string, msgs []*message.Message, keys []queueKey
 	default:
 		return nil
 	}
-	q := p.queueOf(keys[0])
+	q := p.queueOf(key)
 	q.busy = true
 	q.alone = batch{topic: topic, first: p.last + 1, queue: q}
 	q.underway = &q.alone

@@ -70,8 +70,9 @@ type Config struct {
 	// Full says what Publish does when no more can be held.
 	Full FullPolicy
 	// Strategy names the batch that a message belongs to. Messages of one name
-	// and topic stay in order: one batch of them is under way at a time. It must
-	// be a pure function. Nil means ExactType.
+	// and topic stay in order: one batch of them is under way at a time, but for
+	// calls of 64 messages or more in Wait mode, which run beside each other when
+	// their callers do. It must be a pure function. Nil means ExactType.
 	Strategy func(topic string, msg *message.Message) string
 	// Logger gets failed batches of Buffered mode. Nil means slog.Default().
 	Logger *slog.Logger

@@ -63,7 +63,7 @@ func NewPublisher(next message.Publisher, cfg Config) (*Publisher, error) {
 
 // MemoryStats is what a Publisher holds.
 type MemoryStats struct {
-	Queues        int `json:"queueCount"`         // batch names with messages
+	Queues        int `json:"queueCount"`         // batch names with messages, and large calls beside them
 	Messages      int `json:"totalMessages"`      // waiting or under way
 	Bytes         int `json:"totalBytes"`         // of their payloads
 	Failed        int `json:"failedMessageCount"` // kept for RetryFailed
@@ -174,7 +174,7 @@ func (p *Publisher) key(topic string, msg *message.Message) (key queueKey, err e
 			err = fmt.Errorf("batching: Config.Strategy: %w", &events.PanicError{Value: v, Stack: debug.Stack()})
 		}
 	}()
-	return queueKey{topic, p.cfg.Strategy(topic, msg)}, nil
+	return queueKey{topic: topic, batch: p.cfg.Strategy(topic, msg)}, nil
 }
 
 // wait returns nil as soon as done reports true, or why ctx has ended. The

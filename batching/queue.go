@@ -10,7 +10,10 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 )
 
-type queueKey struct{ topic, batch string }
+type queueKey struct {
+	topic, batch string
+	beside       int // tells the large calls apart that run beside the queue; see alone.go
+}
 
 // item is one message on its way.
 type item struct {
