@@ -3,6 +3,7 @@ package events_test
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -110,7 +111,22 @@ func BenchmarkPublisherMessage(b *testing.B) {
 		e := webhook(b)
 		measure.Benchmark(b, makeMessage(b, e.Type, e.Body))
 	})
+	b.Run("event-raw", func(b *testing.B) {
+		measure.Benchmark(b, makeMessage(b, "order.placed", json.RawMessage(encodedOrder(b))))
+	})
 }
+
+// makeMessages makes those of a hundred events in one call.
+func makeMessages(tb testing.TB) measure.Operation {
+	p := newPublisher(tb, &sink{}, events.PublisherConfig{})
+	ctx, bodies := tb.Context(), slices.Repeat([]json.RawMessage{encodedOrder(tb)}, 100)
+	return func() error {
+		_, err := events.Messages(ctx, p, "order.placed", bodies)
+		return err
+	}
+}
+
+func BenchmarkMessages(b *testing.B) { measure.Benchmark(b, makeMessages(b)) }
 
 // published is a message as a publisher makes it, with six header fields.
 func published(tb testing.TB) *message.Message {

@@ -81,6 +81,18 @@ func HeaderOf(msg *message.Message) Header {
 // SetHeader writes h into a message's UUID and metadata. Empty members are
 // left out; metadata of other names stays.
 func SetHeader(msg *message.Message, h Header) {
+	var clock string
+	if !h.Time.IsZero() {
+		clock = timeText(h.Time)
+	}
+	setHeader(msg, &h, clock)
+}
+
+// timeText is how a header's time travels.
+func timeText(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
+
+// setHeader is SetHeader with the text of the time.
+func setHeader(msg *message.Message, h *Header, clock string) {
 	msg.UUID = h.ID
 	if msg.Metadata == nil {
 		msg.Metadata = make(message.Metadata, 8)
@@ -92,9 +104,7 @@ func SetHeader(msg *message.Message, h Header) {
 	}
 	set(MetadataType, h.Type)
 	set(MetadataOrigin, h.Origin)
-	if !h.Time.IsZero() {
-		set(MetadataTime, h.Time.UTC().Format(time.RFC3339Nano))
-	}
+	set(MetadataTime, clock)
 	set(MetadataHash, h.Hash)
 	set(MetadataVersion, h.Version)
 	set(MetadataCorrelationID, h.CorrelationID)

@@ -1,19 +1,14 @@
 package events
 
 import (
-	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
 	"strings"
-	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
-	"github.com/google/uuid"
 	"github.com/logistically/events/internal/nilcheck"
 )
 
@@ -112,72 +107,23 @@ func (p *Publisher) Publish(ctx context.Context, eventType string, body any) (er
 	return nil
 }
 
-// Message makes the Watermill message that [Publisher.Publish] would publish,
-// checked and complete with its header. Use it to publish many events in one
-// call of a message.Publisher, or to return events from a Watermill handler.
-func (p *Publisher) Message(ctx context.Context, eventType string, body any) (msg *message.Message, err error) {
+// PublishAll publishes an event of the given type for each body, in one call of the
+// publisher beneath p: a transport stores them in one round trip, in order.
+//
+// If one body is refused, as by validation, nothing is published, and the error says
+// which one it is. If the transport fails, an *[PublishError] lists what was not
+// published; the rest was. Use [Messages] to learn of each body what became of it.
+func PublishAll[T any](ctx context.Context, p *Publisher, eventType string, bodies []T) (err error) {
 	defer recoverPublish(eventType, &err)
-	if ctx == nil {
-		return nil, fmt.Errorf("events: publish %s: the context is nil: pass the handler's, or context.Background()", eventType)
+	msgs, err := Messages(ctx, p, eventType, bodies)
+	if err != nil || len(msgs) == 0 {
+		return err
 	}
-	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("events: publish %s: %w", eventType, context.Cause(ctx))
+	topic := p.cfg.Topic(eventType)
+	if err := p.next.Publish(topic, msgs...); err != nil {
+		return fmt.Errorf("events: publish %d %s to %q: %w", len(msgs), eventType, topic, err)
 	}
-	if err := CheckType(eventType); err != nil {
-		return nil, err
-	}
-	payload, err := p.cfg.Codec.Marshal(body)
-	if err != nil {
-		return nil, fmt.Errorf("events: encode %s: %w", eventType, err)
-	}
-	if len(payload) > p.cfg.MaxBodyBytes {
-		return nil, fmt.Errorf("events: publish %s: %w: %d bytes, at most %d: publish a reference to the data, or raise PublisherConfig.MaxBodyBytes", eventType, ErrTooLarge, len(payload), p.cfg.MaxBodyBytes)
-	}
-	if err := p.validate(ctx, eventType, payload); err != nil {
-		return nil, err
-	}
-	id, err := uuid.NewV7()
-	if err != nil {
-		return nil, fmt.Errorf("events: publish %s: make an id: %w", eventType, err)
-	}
-	text, hash := textOf(id, payload)
-	h := Header{
-		ID:      text,
-		Type:    eventType,
-		Origin:  p.cfg.Origin,
-		Time:    time.Now().UTC().Truncate(time.Microsecond),
-		Hash:    hash,
-		Version: p.cfg.Version,
-	}
-	h.CorrelationID = h.ID
-	if cause, ok := HeaderFromContext(ctx); ok {
-		h.CausationID = cause.ID
-		// Plain Watermill messages may have no correlation, or not even an id.
-		h.CorrelationID = cmp.Or(cause.CorrelationID, cause.ID, h.ID)
-		h.TraceParent, h.TraceState = cause.TraceParent, cause.TraceState
-	}
-	msg = message.NewMessage(h.ID, payload)
-	SetHeader(msg, h)
-	msg.SetContext(ctx)
-	return msg, nil
-}
-
-// textOf returns an id, and the hash of a body as [Hash] does, in one allocation.
-func textOf(id uuid.UUID, body []byte) (text, hash string) {
-	const dashes = 4
-	var b [2*len(id) + dashes + 2*sha256.Size]byte
-	at := 0
-	for i, part := range [][]byte{id[:4], id[4:6], id[6:8], id[8:10], id[10:]} {
-		if i > 0 {
-			b[at] = '-'
-			at++
-		}
-		at += hex.Encode(b[at:], part)
-	}
-	sum := sha256.Sum256(body)
-	hex.Encode(b[at:], sum[:])
-	both := string(b[:])
-	return both[:at], both[at:]
+	return nil
 }
 
 // recoverPublish makes a panic of somebody else's code (a codec, a validator,

@@ -13,7 +13,7 @@ import (
 
 // fragments of the README are compiled inside a function that has these.
 const readmeScope = `
-func _(ctx context.Context, client goredis.UniversalClient, pub, terminal message.Publisher, r *router.Router, schemas events.Validator, store middleware.IdempotencyStore, t *testing.T) {
+func _(ctx context.Context, client goredis.UniversalClient, pub, terminal message.Publisher, r *router.Router, schemas events.Validator, store middleware.IdempotencyStore, users []struct{ Email string }, t *testing.T) {
 	type UserCreated struct{ Email string }
 	type Mail struct{ To string }
 	var err error

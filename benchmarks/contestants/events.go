@@ -66,15 +66,7 @@ func (o *ours) Publish(ctx context.Context, bodies [][]byte) error {
 	if len(bodies) == 1 {
 		return o.facade.Publish(ctx, eventType, json.RawMessage(bodies[0]))
 	}
-	msgs := make([]*message.Message, len(bodies))
-	for i, body := range bodies {
-		msg, err := o.facade.Message(ctx, eventType, json.RawMessage(body))
-		if err != nil {
-			return err
-		}
-		msgs[i] = msg
-	}
-	return o.bulk.Publish(o.topic, msgs...)
+	return events.PublishAll(ctx, o.facade, eventType, bodies)
 }
 
 // Flush implements harness.Flusher, for the batching decorator.

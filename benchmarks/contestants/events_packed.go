@@ -2,11 +2,11 @@ package contestants
 
 import (
 	"context"
-	"encoding/json"
 	"sync"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/logistically/events"
 	"github.com/logistically/events/batching"
 	"github.com/logistically/events/benchmarks/harness"
 	"github.com/logistically/events/transport/redis"
@@ -50,13 +50,9 @@ func (p *premade) Publish(ctx context.Context, bodies [][]byte) error {
 	if made, ok := p.pages.Load(&bodies[0]); ok {
 		return p.bulk.Publish(p.topic, made.([]*message.Message)...)
 	}
-	msgs := make([]*message.Message, len(bodies))
-	for i, body := range bodies {
-		msg, err := p.facade.Message(ctx, eventType, json.RawMessage(body))
-		if err != nil {
-			return err
-		}
-		msgs[i] = msg
+	msgs, err := events.Messages(ctx, p.facade, eventType, bodies)
+	if err != nil {
+		return err
 	}
 	p.pages.Store(&bodies[0], msgs)
 	return p.bulk.Publish(p.topic, msgs...)

@@ -1,6 +1,9 @@
 package pack
 
-import "encoding/hex"
+import (
+	"encoding/hex"
+	"slices"
+)
 
 // digits has the value of each lowercase hex digit, and 0xff of other bytes.
 var digits = func() (table [256]byte) {
@@ -15,14 +18,18 @@ var digits = func() (table [256]byte) {
 
 // appendHex appends the bytes that s is the lowercase hex of; false if it is none.
 func appendHex(b []byte, s string) ([]byte, bool) {
-	start := len(b)
-	bad := byte(0)
-	for i := 0; i+1 < len(s); i += 2 {
-		high, low := digits[s[i]], digits[s[i+1]]
-		bad |= high | low
-		b = append(b, high<<4|low)
+	start, n := len(b), len(s)/2
+	if len(s)%2 == 1 {
+		return b, false
 	}
-	if bad > 0x0f || len(s)%2 == 1 {
+	b = slices.Grow(b, n)[:start+n]
+	bad := byte(0)
+	for i := range b[start:] {
+		high, low := digits[s[2*i]], digits[s[2*i+1]]
+		bad |= high | low
+		b[start+i] = high<<4 | low
+	}
+	if bad > 0x0f {
 		return b[:start], false
 	}
 	return b, true
