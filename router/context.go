@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/logistically/events"
 	"github.com/logistically/events/internal/contextkey"
 	"github.com/logistically/events/transport"
@@ -18,8 +19,13 @@ type handlerContext struct {
 	base     context.Context // the delivery's own
 	delivery *transport.Delivery
 	can      transport.Capabilities
-	header   events.Header
 	made     atomic.Pointer[madeContext]
+
+	// What the header is read of when somebody asks. The message may be given other
+	// metadata until then, as by middleware.Upcast.
+	uuid     string
+	metadata message.Metadata
+	header   atomic.Pointer[events.Header]
 }
 
 type madeContext struct {
@@ -115,5 +121,15 @@ func (c *handlerContext) ContextDelivery() (*transport.Delivery, transport.Capab
 	return c.delivery, c.can
 }
 
-// ContextHeader is what events.HeaderFromContext returns.
-func (c *handlerContext) ContextHeader() events.Header { return c.header }
+// ContextHeader is what events.HeaderFromContext returns: always the same, read when
+// it is first asked for.
+func (c *handlerContext) ContextHeader() events.Header {
+	if h := c.header.Load(); h != nil {
+		return *h
+	}
+	h := events.HeaderOf(&message.Message{UUID: c.uuid, Metadata: c.metadata})
+	if !c.header.CompareAndSwap(nil, &h) { // Somebody was faster.
+		return *c.header.Load()
+	}
+	return h
+}
