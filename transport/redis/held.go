@@ -15,9 +15,9 @@ type entry struct {
 	context  deliveryContext // the message's
 	receiver *receiver
 	stream   *stream
-	id       string // in stream
-	fields   fields // as they were read; see original
-	reads    int64  // how often the server had delivered it when it became ours
+	id       string  // in stream
+	fields   *fields // as they were read; see original. Nil in messages of an entry of many
+	reads    int64   // how often the server had delivered it when it became ours
 
 	bundle *bundle // of an entry that carries many messages; or else nil
 	item   int     // which of them this is, or whole

@@ -98,10 +98,10 @@ type bundle struct {
 // decode makes the message of an entry. If it carries many, that stays empty, and
 // the entry has a bundle.
 func (e *entry) decode(raw *rawEntry, payload []byte) error {
-	c, err := contentOf(&e.fields)
+	c, err := contentOf(e.fields)
 	switch {
 	case c == nil && err == nil:
-		return decode(&e.message, e.fields, payload)
+		return decode(&e.message, *e.fields, payload)
 	case err == nil && e.stream.retry:
 		err = errBundleRetry
 	}
@@ -135,6 +135,19 @@ func (e *entry) isItem() bool { return e.bundle != nil && e.item != whole }
 
 var errBundleRetry = errors.New("not a message: an entry of many messages is in a retry stream, where each is an entry of its own")
 
+// fits reports whether what is queued of an entry of many messages, of which the
+// message at i comes first, is no more than room, so that Receive hands over all of it
+// at once: what arrives together is most often settled together, and then the entry is
+// acked, while progress has to be kept of parts. The caller holds the lock.
+func (r *receiver) fits(i, room int) bool {
+	e := r.queue[i]
+	if !e.isItem() || i > 0 && r.queue[i-1].bundle == e.bundle {
+		return true // or some have gone already
+	}
+	last := min(i+room, len(r.queue)-1)
+	return r.queue[last].bundle != e.bundle || last < i+room
+}
+
 // unpackNext unpacks what is among the next messages that Receive hands over.
 func (r *receiver) unpackNext(most int) {
 	if r.nextWhole(most) == nil {
@@ -153,8 +166,11 @@ func (r *receiver) nextWhole(most int) *entry {
 	if r.wholes == 0 {
 		return nil
 	}
-	for _, e := range r.queue[:min(most, len(r.queue))] {
+	for i, e := range r.queue[:min(most, len(r.queue))] {
 		if e.isWhole() && e.state == ready {
+			if i > 0 && i+e.bundle.messages > most {
+				return nil // Better all of it at once, in the next page; see fits.
+			}
 			return e
 		}
 	}

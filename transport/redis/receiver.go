@@ -168,8 +168,8 @@ func (r *receiver) dequeue(most int) (page []*transport.Delivery) {
 	n := 0
 	for ; n < len(r.queue) && len(page) < most; n++ {
 		e := r.queue[n]
-		if e.isWhole() && e.state == ready {
-			break // It has come just now: the next call unpacks it.
+		if e.state == ready && (e.isWhole() || len(page) > 0 && !r.fits(n, most-len(page))) {
+			break // The next call unpacks it, if it has come just now.
 		}
 		r.waits(e, -1)
 		if e.state == ready && e.stream.handsOut() { // or else lost while it waited

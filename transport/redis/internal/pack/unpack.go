@@ -2,7 +2,6 @@ package pack
 
 import (
 	"encoding/binary"
-	"encoding/hex"
 	"fmt"
 	"sync"
 	"unsafe"
@@ -145,7 +144,7 @@ func (u *unpacker) value(last, id string) string {
 		return u.cut(n)
 	case kindHex:
 		if bytes := u.bytes(n); u.room(2 * len(bytes)) {
-			return u.made(hex.AppendEncode(u.text, bytes))
+			return u.made(appendHexText(u.text, bytes))
 		}
 	case kindPrefix:
 		if rest := u.cut(u.number()); n <= len(last) && u.room(n+len(rest)) {
