@@ -72,6 +72,8 @@ func (s *source) accept(page []*transport.Delivery) {
 	s.counts.received.Add(int64(len(page)))
 	number := s.numbers.Add(int64(len(page))) - int64(len(page))
 	now, bytes := time.Now(), int64(0)
+	var same string // the type of the message before,
+	var its *handler
 	var some []job
 	for i, d := range page {
 		if len(some) == 0 { // Few at a time: one that waits keeps the memory of all.
@@ -80,7 +82,10 @@ func (s *source) accept(page []*transport.Delivery) {
 		j := &some[0]
 		some = some[1:]
 		j.delivery, j.from, j.base, j.arrived, j.number = d, s, d.Message.Context(), now, number+int64(i)
-		j.handler = s.handlers.find(typeOf(d.Message, d.Topic))
+		if t := typeOf(d.Message, d.Topic); i == 0 || t != same {
+			same, its = t, s.handlers.find(t)
+		}
+		j.handler = its
 		bytes += j.bytes()
 		l := s.lanes[0]
 		if j.handler != nil {
@@ -183,8 +188,14 @@ func (s *source) shutIfEmpty() bool {
 func (s *source) apply(ctx context.Context, batch []transport.Outcome) {
 	err := protect(func() error { return s.receiver.Settle(ctx, batch...) })
 	if err == nil {
-		for _, o := range batch {
-			s.counts.settled[o.Settlement].Add(1)
+		var n [len(s.counts.settled)]int64
+		for i := range batch {
+			n[batch[i].Settlement]++
+		}
+		for settlement, n := range n {
+			if n > 0 {
+				s.counts.settled[settlement].Add(n)
+			}
 		}
 		return
 	}
