@@ -13,14 +13,14 @@ import (
 // was delivered; nil means once. The entries are ours since a moment after at, if
 // the tenure in which they were read lasts.
 func (r *receiver) accept(s *stream, raw []rawEntry, deliveries map[string]int64, at time.Time, tenure int) {
-	page, known := make([]entry, len(raw)), make([]fields, len(raw)) // one allocation for all
+	page, records := make([]entry, len(raw)), make([]record, len(raw)) // one allocation for all
 	good := page[:0]
 	openEnvelopes(raw, r.cfg.Envelopes)
 	payloads := copyPayloads(raw)
 	for i := range raw {
 		e := &page[len(good)]
-		known[i] = raw[i].known
-		*e = entry{receiver: r, stream: s, id: raw[i].id, fields: &known[i], state: ready, confirmed: at}
+		records[i] = record{receiver: r, stream: s, id: raw[i].id, fields: raw[i].known}
+		*e = entry{record: &records[i], state: ready, confirmed: at}
 		e.Delivery = transport.Delivery{Topic: s.topic, ID: e.id, Attempt: 1, Stored: storedAt(e.id), Receipt: e}
 		if s.retry {
 			e.restore()
@@ -72,10 +72,7 @@ func copyPayloads(raw []rawEntry) []byte {
 
 // firstAttempt is what Attempt was when the entry was added to its stream.
 func (e *entry) firstAttempt() int {
-	if !e.stream.retry { // There are no fields, perhaps.
-		return 1
-	}
-	if n, err := strconv.ParseUint(e.fields.attempt, 10, 31); err == nil && n > 0 {
+	if n, err := strconv.ParseUint(e.fields.attempt, 10, 31); e.stream.retry && err == nil && n > 0 {
 		return int(n)
 	}
 	return 1

@@ -95,17 +95,17 @@ func FuzzEntry(f *testing.F) {
 			t.Errorf("attempt %d", d.Attempt)
 		}
 		// What it says of itself is the same after one more retry.
-		packed, err := msgpack.Marshal(closed.queue[0].again(*closed.queue[0].fields, d.Attempt+1))
+		packed, err := msgpack.Marshal(closed.queue[0].again(closed.queue[0].fields, d.Attempt+1))
 		if err != nil {
 			t.Fatal(err)
 		}
-		var values []string
-		if err := msgpack.Unmarshal(packed, &values); err != nil {
+		var fields []string
+		if err := msgpack.Unmarshal(packed, &fields); err != nil {
 			t.Fatal(err)
 		}
-		next := &entry{stream: &stream{retry: true}, fields: new(fields)}
-		for i := 0; i < len(values); i += 2 {
-			next.fields.set(values[i], values[i+1])
+		next := &entry{record: &record{stream: &stream{retry: true}}}
+		for i := 0; i < len(fields); i += 2 {
+			next.fields.set(fields[i], fields[i+1])
 		}
 		next.restore()
 		if next.Attempt != d.Attempt+1 || d.ID != "" && next.ID != d.ID || next.Stored.UnixMilli() != d.Stored.UnixMilli() || next.fields.payload != string(payload) {

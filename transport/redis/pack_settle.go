@@ -163,7 +163,7 @@ func (e *entry) member() string {
 // original returns the fields of a message as it was read.
 func (e *entry) original() (fields, error) {
 	if !e.isItem() {
-		return *e.fields, nil
+		return e.fields, nil
 	}
 	if b, ok := e.bundle.content.(*batch); ok {
 		f, _ := b.item(e.item)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/logistically/events"
 	"github.com/logistically/events/transport"
+	"github.com/logistically/events/transport/redis/internal/pack"
 	goredis "github.com/redis/go-redis/v9"
 )
 
@@ -121,7 +122,8 @@ type receiver struct {
 	ended       bool     // nothing is added to calls any more
 	entryCount  int      // how many messages entries have, at a guess
 
-	unpacking sync.Mutex // taken before mu
+	unpacking sync.Mutex     // taken before mu
+	unpacked  []pack.Message // memory for them; guarded by unpacking
 
 	// Of an exclusive receiver.
 	tenures        []*tenure

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"slices"
 	"strconv"
 	"time"
 
@@ -140,7 +139,7 @@ func gather(list []transport.Outcome, own *bool, part []transport.Outcome) []tra
 		return list[:n+len(part)]
 	}
 	*own = true
-	return append(slices.Clip(list), part...)
+	return append(append(make([]transport.Outcome, 0, cap(list)), list...), part...)
 }
 
 // takeAll takes the entries of all outcomes that are of this receiver, and returns
