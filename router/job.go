@@ -48,8 +48,7 @@ func (j *job) start(l *lane) {
 	if j.ctx != nil { // An earlier attempt had that one, and it has ended.
 		ctx = new(handlerContext)
 	}
-	ctx.base, ctx.delivery, ctx.can = j.base, d, j.from.can
-	ctx.uuid, ctx.metadata = d.Message.UUID, d.Message.Metadata
+	ctx.job, ctx.uuid, ctx.metadata = j, d.Message.UUID, d.Message.Metadata
 	if timeout := l.cfg.HandlerTimeout; timeout > 0 {
 		ctx.limit(timeout)
 	}

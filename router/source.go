@@ -65,19 +65,19 @@ func (s *source) receive(ctx context.Context) error {
 }
 
 // accept finds the handler of each delivery and hands it to its lane.
-func (s *source) accept(page []*transport.Delivery) {
-	if len(page) == 0 {
+func (s *source) accept(ds []*transport.Delivery) {
+	if len(ds) == 0 {
 		return
 	}
-	s.counts.received.Add(int64(len(page)))
-	number := s.numbers.Add(int64(len(page))) - int64(len(page))
+	s.counts.received.Add(int64(len(ds)))
+	number := s.numbers.Add(int64(len(ds))) - int64(len(ds))
 	now, bytes := time.Now(), int64(0)
 	var same string // the type of the message before,
 	var its *handler
 	var some []job
-	for i, d := range page {
+	for i, d := range ds {
 		if len(some) == 0 { // Few at a time: one that waits keeps the memory of all.
-			some = make([]job, min(len(page)-i, 8))
+			some = make([]job, min(len(ds)-i, 8))
 		}
 		j := &some[0]
 		some = some[1:]
@@ -94,7 +94,7 @@ func (s *source) accept(page []*transport.Delivery) {
 		s.sort(l, j)
 	}
 	s.lots.make(s.sorted)
-	s.held.Add(int64(len(page)))
+	s.held.Add(int64(len(ds)))
 	s.heldBytes.Add(bytes)
 	select {
 	case s.arrived <- struct{}{}:
