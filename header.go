@@ -71,7 +71,9 @@ func HeaderOf(msg *message.Message) Header {
 		TraceState:    md[MetadataTraceState],
 	}
 	if text := md[MetadataTime]; text != "" { // Parsing nothing makes an error.
-		h.Time = parseTime(text)
+		if t, err := time.Parse(time.RFC3339Nano, text); err == nil {
+			h.Time = t
+		}
 	}
 	return h
 }
