@@ -129,13 +129,16 @@ func DefaultTopic(eventType string) string {
 }
 
 // ContextWithHeader returns a context in which h is the event being handled.
-// The router calls it for every delivery; [Publisher] reads it, which is how
-// an event published inside a handler gets its correlation, causation and trace.
+// [Publisher] reads it, which is how an event published inside a handler gets its
+// correlation, causation and trace.
 func ContextWithHeader(ctx context.Context, h Header) context.Context {
 	return context.WithValue(ctx, contextkey.Header{}, h)
 }
 
-// HeaderFromContext returns the header of the event being handled, if any.
+// HeaderFromContext returns the header of the event being handled, if any. The
+// contexts of the router's handlers have one: what [HeaderOf] reads of the delivery at
+// the first call. A handler or middleware that changes the metadata of its message in
+// place, while other goroutines may ask or publish with its context, calls it before.
 func HeaderFromContext(ctx context.Context) (Header, bool) {
 	switch h := ctx.Value(contextkey.Header{}).(type) {
 	case Header:

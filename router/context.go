@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/logistically/events"
 	"github.com/logistically/events/internal/contextkey"
 	"github.com/logistically/events/transport"
@@ -15,11 +16,14 @@ import (
 // the one that does the work is made when somebody does; and what it carries is here,
 // and not in a chain of contexts.
 type handlerContext struct {
-	base     context.Context // the delivery's own
-	delivery *transport.Delivery
-	can      transport.Capabilities
-	header   events.Header
-	made     atomic.Pointer[madeContext]
+	job  *job
+	made atomic.Pointer[madeContext]
+
+	// What the header is read of when somebody asks. The message may be given other
+	// metadata until then, as by middleware.Upcast.
+	uuid     string
+	metadata message.Metadata
+	header   atomic.Pointer[events.Header]
 }
 
 type madeContext struct {
@@ -44,7 +48,7 @@ func (c *handlerContext) get() *madeContext {
 	if m := c.made.Load(); m != nil {
 		return m
 	}
-	m := newMadeContext(c.base)
+	m := newMadeContext(c.job.base)
 	if c.made.CompareAndSwap(nil, m) {
 		return m
 	}
@@ -54,7 +58,7 @@ func (c *handlerContext) get() *madeContext {
 
 // limit ends the context after a time. It is called before anybody has the context.
 func (c *handlerContext) limit(timeout time.Duration) {
-	m := newMadeContext(c.base)
+	m := newMadeContext(c.job.base)
 	cancel := m.cancel
 	timed, stop := context.WithTimeoutCause(m.Context, timeout, ErrHandlerTimeout)
 	m.Context, m.cancel = timed, func(cause error) { cancel(cause); stop() }
@@ -63,7 +67,7 @@ func (c *handlerContext) limit(timeout time.Duration) {
 
 // end ends the context with a cause; nil says that the handler has returned.
 func (c *handlerContext) end(cause error) {
-	if cause == nil && c.base.Err() == nil && c.made.CompareAndSwap(nil, doneContext) {
+	if cause == nil && c.job.base.Err() == nil && c.made.CompareAndSwap(nil, doneContext) {
 		return
 	}
 	c.get().cancel(cause)
@@ -74,10 +78,10 @@ func (c *handlerContext) cause() error {
 	if m := c.made.Load(); m != nil {
 		return context.Cause(m.Context)
 	}
-	if c.base.Err() == nil {
+	if c.job.base.Err() == nil {
 		return nil
 	}
-	return context.Cause(c.base)
+	return context.Cause(c.job.base)
 }
 
 // Deadline implements context.Context.
@@ -85,7 +89,7 @@ func (c *handlerContext) Deadline() (time.Time, bool) {
 	if m := c.made.Load(); m != nil {
 		return m.Deadline()
 	}
-	return c.base.Deadline()
+	return c.job.base.Deadline()
 }
 
 // Done implements context.Context.
@@ -96,7 +100,7 @@ func (c *handlerContext) Err() error {
 	if m := c.made.Load(); m != nil {
 		return m.Err()
 	}
-	return c.base.Err()
+	return c.job.base.Err()
 }
 
 // Value implements context.Context.
@@ -107,13 +111,23 @@ func (c *handlerContext) Value(key any) any {
 	case *int: // Package context asks so for the one that does the work.
 		return c.get().Value(key)
 	}
-	return c.base.Value(key)
+	return c.job.base.Value(key)
 }
 
 // ContextDelivery is what transport.DeliveryFromContext returns.
 func (c *handlerContext) ContextDelivery() (*transport.Delivery, transport.Capabilities) {
-	return c.delivery, c.can
+	return c.job.delivery, c.job.from.can
 }
 
-// ContextHeader is what events.HeaderFromContext returns.
-func (c *handlerContext) ContextHeader() events.Header { return c.header }
+// ContextHeader is what events.HeaderFromContext returns: always the same, read when
+// it is first asked for.
+func (c *handlerContext) ContextHeader() events.Header {
+	if h := c.header.Load(); h != nil {
+		return *h
+	}
+	h := events.HeaderOf(&message.Message{UUID: c.uuid, Metadata: c.metadata})
+	if !c.header.CompareAndSwap(nil, &h) { // Somebody was faster.
+		return *c.header.Load()
+	}
+	return h
+}

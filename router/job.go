@@ -48,7 +48,7 @@ func (j *job) start(l *lane) {
 	if j.ctx != nil { // An earlier attempt had that one, and it has ended.
 		ctx = new(handlerContext)
 	}
-	ctx.base, ctx.delivery, ctx.can, ctx.header = j.base, d, j.from.can, events.HeaderOf(d.Message)
+	ctx.job, ctx.uuid, ctx.metadata = j, d.Message.UUID, d.Message.Metadata
 	if timeout := l.cfg.HandlerTimeout; timeout > 0 {
 		ctx.limit(timeout)
 	}

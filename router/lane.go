@@ -25,6 +25,7 @@ type lane struct {
 	work         sync.Cond // there may be something to do
 	idle         int       // workers that wait for it
 	waking       bool      // one of them was woken and has not looked yet
+	looking      bool      // the one that holds the lock is about to look
 	workers      []*worker // those that have a slot
 	stray        []*worker // stuck ones, whose slots others have
 	classes      []class
@@ -101,7 +102,7 @@ func (l *lane) enqueue(j *job) {
 // there is more: where handlers are quick, few workers do it all, and waking one for
 // every job would cost more than the job. The caller holds the lock.
 func (l *lane) wake() {
-	if l.idle > 0 && !l.waking {
+	if l.idle > 0 && !l.waking && !l.looking {
 		l.waking = true
 		l.work.Signal()
 	}
@@ -123,16 +124,7 @@ func (l *lane) next(w *worker) *job {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for !l.closed && !w.stray {
-		if j := l.take(); j != nil {
-			w.current = j
-			l.running++
-			l.runningBytes += j.bytes()
-			if j.line != nil {
-				j.line.running = true
-			}
-			if l.idle > 0 && !l.waking && l.anyReady() {
-				l.wake()
-			}
+		if j := l.begin(w); j != nil {
 			return j
 		}
 		l.idle++
@@ -141,6 +133,28 @@ func (l *lane) next(w *worker) *job {
 		l.waking = false
 	}
 	return nil
+}
+
+// begin makes what is to be handled next, if there is anything, the current job of
+// a worker. The caller holds the lock.
+func (l *lane) begin(w *worker) *job {
+	if l.closed || w.stray {
+		return nil
+	}
+	j := l.take()
+	if j == nil {
+		return nil
+	}
+	w.current = j
+	l.running++
+	l.runningBytes += j.bytes()
+	if j.line != nil {
+		j.line.running = true
+	}
+	if l.idle > 0 && !l.waking && l.anyReady() {
+		l.wake()
+	}
+	return j
 }
 
 // take returns what is to be handled next, or nil. The caller holds the lock.
@@ -189,8 +203,10 @@ func (l *lane) turn() *class {
 	return nil
 }
 
-// done ends the work of a worker on a job by a verdict.
-func (l *lane) done(w *worker, j *job, v verdict, res result) {
+// done ends the work of a worker on a job by a verdict. Where there is nothing to say
+// about it, it begins the next one at once and returns it: handlers may be so quick that
+// to take the lock once more would be much of what they cost.
+func (l *lane) done(w *worker, j *job, v verdict, res result) (next *job) {
 	var is judgement
 	if l.breaker != nil {
 		is = l.breaker.judge(res)
@@ -200,7 +216,7 @@ func (l *lane) done(w *worker, j *job, v verdict, res result) {
 		w.given = nil
 		l.mu.Unlock()
 		j.say(l.log, slog.LevelWarn, "a stuck handler has returned: its delivery was retried meanwhile", res.err)
-		return
+		return nil
 	}
 	w.current = nil
 	j.started.Store(false)
@@ -223,7 +239,7 @@ func (l *lane) done(w *worker, j *job, v verdict, res result) {
 		l.let(j)
 		l.counts.unsettled.Add(1)
 		j.say(l.log, slog.LevelWarn, "a handler returned after Run: its delivery is not settled and will be delivered again", res.err)
-		return
+		return nil
 	case l.breaker != nil && j.handler != nil && !w.stray:
 		was = l.breaker.state
 		keep = l.breaker.observe(j, res, is)
@@ -231,6 +247,8 @@ func (l *lane) done(w *worker, j *job, v verdict, res result) {
 			l.resumed()
 		}
 	}
+	silent := was == now && !keep && !v.drop && v.outcome.Settlement == transport.Ack
+	l.looking = silent
 	switch {
 	case keep && !l.closed:
 		if j.line != nil {
@@ -243,6 +261,14 @@ func (l *lane) done(w *worker, j *job, v verdict, res result) {
 	default:
 		lost = l.conclude(j, v, res)
 	}
+	l.looking = false
+	if silent {
+		if next = l.begin(w); next == nil && l.anyReady() { // Perhaps there is work for others.
+			l.wake()
+		}
+		l.mu.Unlock()
+		return next
+	}
 	l.mu.Unlock()
 	if was != now {
 		l.breaker.say(was, now, res.err)
@@ -254,6 +280,7 @@ func (l *lane) done(w *worker, j *job, v verdict, res result) {
 		l.report(v, j, res)
 	}
 	l.sayLost(lost)
+	return nil
 }
 
 // conclude applies a verdict. It returns what was given up because of it. The

@@ -65,22 +65,27 @@ func (s *source) receive(ctx context.Context) error {
 }
 
 // accept finds the handler of each delivery and hands it to its lane.
-func (s *source) accept(page []*transport.Delivery) {
-	if len(page) == 0 {
+func (s *source) accept(ds []*transport.Delivery) {
+	if len(ds) == 0 {
 		return
 	}
-	s.counts.received.Add(int64(len(page)))
-	number := s.numbers.Add(int64(len(page))) - int64(len(page))
+	s.counts.received.Add(int64(len(ds)))
+	number := s.numbers.Add(int64(len(ds))) - int64(len(ds))
 	now, bytes := time.Now(), int64(0)
+	var same string // the type of the message before,
+	var its *handler
 	var some []job
-	for i, d := range page {
+	for i, d := range ds {
 		if len(some) == 0 { // Few at a time: one that waits keeps the memory of all.
-			some = make([]job, min(len(page)-i, 8))
+			some = make([]job, min(len(ds)-i, 8))
 		}
 		j := &some[0]
 		some = some[1:]
 		j.delivery, j.from, j.base, j.arrived, j.number = d, s, d.Message.Context(), now, number+int64(i)
-		j.handler = s.handlers.find(typeOf(d.Message, d.Topic))
+		if t := typeOf(d.Message, d.Topic); i == 0 || t != same {
+			same, its = t, s.handlers.find(t)
+		}
+		j.handler = its
 		bytes += j.bytes()
 		l := s.lanes[0]
 		if j.handler != nil {
@@ -89,7 +94,7 @@ func (s *source) accept(page []*transport.Delivery) {
 		s.sort(l, j)
 	}
 	s.lots.make(s.sorted)
-	s.held.Add(int64(len(page)))
+	s.held.Add(int64(len(ds)))
 	s.heldBytes.Add(bytes)
 	select {
 	case s.arrived <- struct{}{}:
@@ -183,8 +188,14 @@ func (s *source) shutIfEmpty() bool {
 func (s *source) apply(ctx context.Context, batch []transport.Outcome) {
 	err := protect(func() error { return s.receiver.Settle(ctx, batch...) })
 	if err == nil {
-		for _, o := range batch {
-			s.counts.settled[o.Settlement].Add(1)
+		var n [len(s.counts.settled)]int64
+		for i := range batch {
+			n[batch[i].Settlement]++
+		}
+		for settlement, n := range n {
+			if n > 0 {
+				s.counts.settled[settlement].Add(n)
+			}
 		}
 		return
 	}

@@ -39,8 +39,15 @@ func (w *worker) run() {
 		close(w.done)
 	}()
 	w.register()
-	for j := w.lane.next(w); j != nil; j = w.lane.next(w) {
-		w.handle(j)
+	var next *job
+	for {
+		if next == nil {
+			next = w.lane.next(w)
+		}
+		if next == nil {
+			return
+		}
+		next = w.handle(next)
 	}
 }
 
@@ -53,22 +60,22 @@ func (w *worker) register() {
 	w.name = bytes.Clone(name) // "goroutine 123 "
 }
 
-func (w *worker) handle(j *job) {
+// handle handles a job. It returns the next one, as [lane.done] does.
+func (w *worker) handle(j *job) (next *job) {
 	if j.keyless != nil {
-		w.finish(j, result{err: j.keyless, cause: j.cause(), by: j.pattern()})
-		return
+		return w.finish(j, result{err: j.keyless, cause: j.cause(), by: j.pattern()})
 	}
 	if j.base.Err() != nil || j.handler == nil {
-		w.finish(j, w.lane.unhandled(j))
-		return
+		return w.finish(j, w.lane.unhandled(j))
 	}
 	j.start(w.lane)
 	err := j.execute()
-	w.finish(j, result{err: err, by: j.handler.pattern.text})
+	return w.finish(j, result{err: err, by: j.handler.pattern.text})
 }
 
-// finish ends the context of a job's handler and decides about the delivery.
-func (w *worker) finish(j *job, res result) {
+// finish ends the context of a job's handler and decides about the delivery. It
+// returns the next job, as [lane.done] does.
+func (w *worker) finish(j *job, res result) (next *job) {
 	l := w.lane
 	if j.started.Load() {
 		res.cause = j.cause()
@@ -81,11 +88,14 @@ func (w *worker) finish(j *job, res result) {
 	if res.err == nil && v.outcome.Settlement == transport.Ack {
 		v.outcome.Produced = j.produced
 	}
-	l.done(w, j, v, res)
+	return l.done(w, j, v, res)
 }
 
 // decide asks the errors of a result what they are.
 func (l *lane) decide(j *job, res *result) (v verdict) {
+	if res.err == nil && res.cause == nil { // as most often
+		return verdict{outcome: j.delivery.Ack()}
+	}
 	if err := protect(func() error { v = decide(j.delivery, j.from.can, *res, l.delay); return nil }); err != nil {
 		// A nil pointer that was returned as an error may panic then.
 		res.err = fmt.Errorf("router: a method of the handler's error, a %T, panics: %w", res.err, err)

@@ -13,13 +13,14 @@ import (
 // was delivered; nil means once. The entries are ours since a moment after at, if
 // the tenure in which they were read lasts.
 func (r *receiver) accept(s *stream, raw []rawEntry, deliveries map[string]int64, at time.Time, tenure int) {
-	page := make([]entry, len(raw)) // one allocation for all
+	page, records := make([]entry, len(raw)), make([]record, len(raw)) // one allocation for all
 	good := page[:0]
 	openEnvelopes(raw, r.cfg.Envelopes)
 	payloads := copyPayloads(raw)
 	for i := range raw {
 		e := &page[len(good)]
-		*e = entry{receiver: r, stream: s, id: raw[i].id, fields: raw[i].known, state: ready, confirmed: at}
+		records[i] = record{receiver: r, stream: s, id: raw[i].id, fields: raw[i].known}
+		*e = entry{record: &records[i], state: ready, confirmed: at}
 		e.Delivery = transport.Delivery{Topic: s.topic, ID: e.id, Attempt: 1, Stored: storedAt(e.id), Receipt: e}
 		if s.retry {
 			e.restore()

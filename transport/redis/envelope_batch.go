@@ -38,7 +38,7 @@ func (b *batch) size() (messages, bytes int) { return b.count, len(b.list) }
 
 // unpack implements content. In the place of an event that is broken there is an
 // empty message; see item.
-func (b *batch) unpack() ([]pack.Message, error) {
+func (b *batch) unpack([]pack.Message) ([]pack.Message, error) {
 	b.apart.Do(func() {
 		jsontext.Elements(b.list, func(value []byte) { b.items = append(b.items, b.read(value)) })
 	})

@@ -77,9 +77,9 @@ func FuzzEnvelope(f *testing.F) {
 		if utf8.ValidString(data) && !strings.HasPrefix(data, "[") && !strings.Contains(data, string(msg.Payload)) {
 			t.Errorf("%q: payload %q", data, msg.Payload)
 		}
-		e := &entry{fields: known, stream: &stream{retry: true}}
+		e := &entry{record: &record{fields: known, stream: &stream{retry: true}}}
 		again := e.again(e.fields, 2)
-		next := &entry{stream: e.stream}
+		next := &entry{record: &record{stream: e.stream}}
 		for i := 0; i < len(again); i += 2 {
 			next.fields.set(again[i], again[i+1])
 		}
@@ -95,13 +95,13 @@ func FuzzEnvelope(f *testing.F) {
 // checkBatch makes sure that each event of a batch is one, alone, or refused.
 func checkBatch(t *testing.T, b *batch) {
 	t.Helper()
-	msgs, err := b.unpack()
+	msgs, err := b.unpack(nil)
 	if count, _ := b.size(); err != nil || len(msgs) != count || count == 0 {
 		t.Fatalf("%d messages of %d, %v", len(msgs), count, err)
 	}
 	for i, msg := range msgs {
 		f, fault := b.item(i)
-		e := &entry{fields: f, stream: &stream{retry: true}}
+		e := &entry{record: &record{fields: f, stream: &stream{retry: true}}}
 		again := e.again(f, 2)
 		next := fields{}
 		for i := 0; i < len(again); i += 2 {

@@ -103,7 +103,7 @@ func FuzzEntry(f *testing.F) {
 		if err := msgpack.Unmarshal(packed, &fields); err != nil {
 			t.Fatal(err)
 		}
-		next := &entry{stream: &stream{retry: true}}
+		next := &entry{record: &record{stream: &stream{retry: true}}}
 		for i := 0; i < len(fields); i += 2 {
 			next.fields.set(fields[i], fields[i+1])
 		}

@@ -11,21 +11,25 @@ import (
 // entry is a delivery and what the receiver knows of it.
 type entry struct {
 	transport.Delivery
-	message  message.Message
-	context  deliveryContext // the message's
-	receiver *receiver
-	stream   *stream
-	id       string // in stream
-	fields   fields // as they were read; see original
-	reads    int64  // how often the server had delivered it when it became ours
-
-	bundle *bundle // of an entry that carries many messages; or else nil
-	item   int     // which of them this is, or whole
+	message message.Message
+	context deliveryContext // the message's
+	*record
+	item int // of an entry that carries many messages: which of them this is, or whole
 
 	// Guarded by the receiver's lock.
 	state      state
 	confirmed  time.Time // before the command was sent that last made the entry ours
 	prev, next *entry    // in held
+}
+
+// record is an entry of a stream as it was read. All deliveries that it carries share it.
+type record struct {
+	receiver *receiver
+	stream   *stream
+	id       string  // in stream
+	fields   fields  // as they were read; see original
+	reads    int64   // how often the server had delivered it when it became ours
+	bundle   *bundle // of an entry that carries many messages; or else nil
 }
 
 // state is where an entry is on its way.

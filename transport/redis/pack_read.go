@@ -19,10 +19,11 @@ type content interface {
 	// have. What is read ahead is counted by it before anything is unpacked, so that
 	// it must be cheap; it need not be exact.
 	size() (messages, bytes int)
-	// unpack returns the messages, the same ones at each call, in memory of their
-	// own. If one of them is none, that is an error of the whole entry, which then
-	// goes to the dead letters as it is.
-	unpack() ([]pack.Message, error)
+	// unpack returns the messages, the same ones at each call: what they consist of in
+	// memory of their own, and themselves in that of buf, where there is enough. If one
+	// of them is none, that is an error of the whole entry, which then goes to the dead
+	// letters as it is.
+	unpack(buf []pack.Message) ([]pack.Message, error)
 }
 
 // contentOf returns the content of an entry that carries many messages, and nil if
@@ -45,8 +46,8 @@ func contentOf(f *fields) (content, error) {
 // packed is the content of an entry that a Publisher has packed.
 type packed struct{ pack.Pack }
 
-func (p packed) size() (messages, bytes int)     { return p.Messages, p.Bytes }
-func (p packed) unpack() ([]pack.Message, error) { return p.Unpack() }
+func (p packed) size() (messages, bytes int)                       { return p.Messages, p.Bytes }
+func (p packed) unpack(buf []pack.Message) ([]pack.Message, error) { return p.Unpack(buf) }
 
 // DecodeAll reads the messages of a stream entry in any format: of one that a
 // [Publisher] has packed all that it carries, of others the one.
@@ -63,7 +64,7 @@ func DecodeAll(values map[string]any) ([]*message.Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	parts, err := c.unpack()
+	parts, err := c.unpack(nil)
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +109,7 @@ func (e *entry) decode(raw *rawEntry, payload []byte) error {
 	if err != nil {
 		return err
 	}
-	b := &bundle{content: c, raw: *raw, progress: raw.progress, originals: sync.OnceValues(c.unpack)}
+	b := &bundle{content: c, raw: *raw, progress: raw.progress, originals: sync.OnceValues(func() ([]pack.Message, error) { return c.unpack(nil) })}
 	b.messages, b.bytes = raw.messages()
 	e.bundle, e.item = b, whole
 	return nil
@@ -135,6 +136,19 @@ func (e *entry) isItem() bool { return e.bundle != nil && e.item != whole }
 
 var errBundleRetry = errors.New("not a message: an entry of many messages is in a retry stream, where each is an entry of its own")
 
+// fits reports whether what is queued of an entry of many messages, of which the
+// message at i comes first, is no more than room, so that Receive hands over all of it
+// at once: what arrives together is most often settled together, and then the entry is
+// acked, while progress has to be kept of parts. The caller holds the lock.
+func (r *receiver) fits(i, room int) bool {
+	e := r.queue[i]
+	if !e.isItem() || i > 0 && r.queue[i-1].bundle == e.bundle {
+		return true // or some have gone already
+	}
+	last := min(i+room, len(r.queue)-1)
+	return r.queue[last].bundle != e.bundle || last < i+room
+}
+
 // unpackNext unpacks what is among the next messages that Receive hands over.
 func (r *receiver) unpackNext(most int) {
 	if r.nextWhole(most) == nil {
@@ -153,8 +167,11 @@ func (r *receiver) nextWhole(most int) *entry {
 	if r.wholes == 0 {
 		return nil
 	}
-	for _, e := range r.queue[:min(most, len(r.queue))] {
+	for i, e := range r.queue[:min(most, len(r.queue))] {
 		if e.isWhole() && e.state == ready {
+			if i > 0 && i+e.bundle.messages > most {
+				return nil // Better all of it at once, in the next page; see fits.
+			}
 			return e
 		}
 	}
@@ -164,7 +181,7 @@ func (r *receiver) nextWhole(most int) *entry {
 // unpack puts the deliveries of an entry in its place. It holds the lock unpacking.
 func (r *receiver) unpack(e *entry) {
 	b := e.bundle
-	msgs, err := b.content.unpack()
+	msgs, err := b.content.unpack(r.unpacked)
 	if err == nil && len(msgs) == 0 {
 		err = errors.New("not a message: the entry has room for many, and none in it")
 	}
@@ -172,6 +189,8 @@ func (r *receiver) unpack(e *entry) {
 	if err == nil {
 		items = e.deliveries(msgs)
 	}
+	n := len(msgs)
+	r.keep(msgs)
 	r.mu.Lock()
 	i := slices.Index(r.queue, e)
 	if e.state != ready || i < 0 { // Lost in the meantime.
@@ -182,7 +201,7 @@ func (r *receiver) unpack(e *entry) {
 	r.waits(e, -1)
 	e.state = done
 	e.stream.count(len(items) - 1)
-	b.messages, b.items = len(msgs), items
+	b.messages, b.items = n, items
 	queued, broken := make([]*entry, 0, len(items)), []*entry(nil)
 	for n := range items {
 		items[n].confirmed = e.confirmed // It may have been renewed.
@@ -203,6 +222,16 @@ func (r *receiver) unpack(e *entry) {
 		r.ackSettled(e)
 	}
 	r.refuse(broken)
+}
+
+// keep keeps the memory of messages that were unpacked for the next ones, unless it is
+// large. It holds the lock unpacking.
+func (r *receiver) keep(msgs []pack.Message) {
+	const large = 1024
+	clear(msgs)
+	if r.unpacked = msgs[:0]; cap(msgs) > large {
+		r.unpacked = nil
+	}
 }
 
 // waits counts an entry that is put into the queue, +1, or taken out of it, -1. The
@@ -229,8 +258,7 @@ func (e *entry) deliveries(msgs []pack.Message) []entry {
 		ids = strconv.AppendInt(append(append(ids, e.ID...), '#'), int64(i), 10)
 		items = items[:len(items)+1]
 		item := &items[len(items)-1]
-		item.receiver, item.stream, item.id, item.reads, item.state = e.receiver, e.stream, e.id, e.reads, ready
-		item.bundle, item.item = e.bundle, i
+		item.record, item.item, item.state = e.record, i, ready
 		item.message.UUID, item.message.Metadata, item.message.Payload = msgs[i].UUID, msgs[i].Metadata, msgs[i].Payload
 		item.message.SetContext(&item.context)
 		item.Delivery = transport.Delivery{

@@ -27,10 +27,12 @@ type itemAcks struct {
 type bundleAcks struct {
 	first    *entry // one of them
 	outcomes []transport.Outcome
+	own      bool // see gather
 	plain    bool // that the entry is ours is beyond doubt
 }
 
-func (a *itemAcks) add(o transport.Outcome, e *entry, plain bool) {
+// add adds an ack, one of the outcomes of a call.
+func (a *itemAcks) add(ack []transport.Outcome, e *entry, plain bool) {
 	b := a.last
 	if b == nil || b.first.bundle != e.bundle {
 		if b = a.of[e.bundle]; b == nil {
@@ -43,7 +45,7 @@ func (a *itemAcks) add(o transport.Outcome, e *entry, plain bool) {
 		}
 		a.last = b
 	}
-	b.outcomes = append(b.outcomes, o)
+	b.outcomes = gather(b.outcomes, &b.own, ack)
 	b.plain = b.plain && plain
 }
 
@@ -74,7 +76,7 @@ func (r *receiver) ackItems(items itemAcks, acks map[*stream]*task, tasks []*tas
 			from, bits := bitsOf(b.outcomes)
 			t.args = append(t.args, &e.id, e.bundle.messages, from, bits)
 		}
-		t.outcomes = append(t.outcomes, b.outcomes...)
+		t.outcomes = gather(t.outcomes, &t.own, b.outcomes)
 	}
 	return tasks
 }

@@ -174,7 +174,13 @@ func (r *receiver) room(n, times int) int {
 	waiting := len(r.queue) + r.bundled + r.coming
 	free := times*r.cfg.Prefetch - waiting
 	freeBytes := times*r.cfg.PrefetchBytes - r.queueBytes - r.comingBytes
-	most := max(r.cfg.Prefetch/pagesAhead, 1)
+	ahead := pagesAhead
+	if r.entryCount > 1 {
+		// The server and the connection have little work with each message then, so that
+		// what a page costs is most of it; and what has been read is small.
+		ahead /= 2
+	}
+	most := max(r.cfg.Prefetch/ahead, 1)
 	if free <= 0 || freeBytes <= 0 {
 		return 0
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/logistically/events"
 	"github.com/logistically/events/transport"
+	"github.com/logistically/events/transport/redis/internal/pack"
 	goredis "github.com/redis/go-redis/v9"
 )
 
@@ -121,7 +122,8 @@ type receiver struct {
 	ended       bool     // nothing is added to calls any more
 	entryCount  int      // how many messages entries have, at a guess
 
-	unpacking sync.Mutex // taken before mu
+	unpacking sync.Mutex     // taken before mu
+	unpacked  []pack.Message // memory for them; guarded by unpacking
 
 	// Of an exclusive receiver.
 	tenures        []*tenure
@@ -168,8 +170,8 @@ func (r *receiver) dequeue(most int) (page []*transport.Delivery) {
 	n := 0
 	for ; n < len(r.queue) && len(page) < most; n++ {
 		e := r.queue[n]
-		if e.isWhole() && e.state == ready {
-			break // It has come just now: the next call unpacks it.
+		if e.state == ready && (e.isWhole() || len(page) > 0 && !r.fits(n, most-len(page))) {
+			break // The next call unpacks it, if it has come just now.
 		}
 		r.waits(e, -1)
 		if e.state == ready && e.stream.handsOut() { // or else lost while it waited

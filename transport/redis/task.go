@@ -20,6 +20,7 @@ type task struct {
 	keys     []string
 	args     []any
 	outcomes []transport.Outcome
+	own      bool   // see gather
 	moves    *entry // by the script, whose first arguments are those of whose
 	orphan   bool   // what the last try said of moves
 	commits  bool   // by the script, each outcome by itself
@@ -104,7 +105,7 @@ func (r *receiver) tasks(outcomes []transport.Outcome) ([]*task, *failures) {
 		}
 		plain := was != unsettled && !e.stream.retry && e.confirmed.After(safe)
 		if e.isItem() {
-			items.add(o, e, plain)
+			items.add(outcomes[i:i+1], e, plain)
 			continue
 		}
 		group := doubt
@@ -118,9 +119,27 @@ func (r *receiver) tasks(outcomes []transport.Outcome) ([]*task, *failures) {
 			tasks = append(tasks, t)
 		}
 		t.args = append(t.args, &e.id)
-		t.outcomes = append(t.outcomes, o)
+		t.outcomes = gather(t.outcomes, &t.own, outcomes[i:i+1])
 	}
 	return r.ackItems(items, acks, tasks), failed
+}
+
+// gather returns list with part at its end. Both are of the outcomes of one call, and
+// stay parts of them where they are next to each other, as they are most often: for
+// each message it would be the most of what an ack has to allocate. own is whether
+// list is a copy.
+func gather(list []transport.Outcome, own *bool, part []transport.Outcome) []transport.Outcome {
+	n := len(list)
+	switch {
+	case n == 0:
+		return part
+	case *own:
+		return append(list, part...)
+	case n+len(part) <= cap(list) && &list[:n+1][n] == &part[0]:
+		return list[:n+len(part)]
+	}
+	*own = true
+	return append(append(make([]transport.Outcome, 0, cap(list)), list...), part...)
 }
 
 // takeAll takes the entries of all outcomes that are of this receiver, and returns
@@ -147,7 +166,7 @@ func (r *receiver) takeAll(outcomes []transport.Outcome) []state {
 // yet to be appended: XACK where they are ours beyond doubt; a script that looks, and
 // deletes what was acked from a retry stream, elsewhere.
 func (r *receiver) ack(s *stream, plain bool, most int) *task {
-	t := &task{keys: []string{s.key}, args: make([]any, 0, 3+most), outcomes: make([]transport.Outcome, 0, most)}
+	t := &task{keys: []string{s.key}, args: make([]any, 0, 3+most)}
 	if plain {
 		t.args = append(t.args, "xack", s.key, s.group)
 	} else {

@@ -17,7 +17,7 @@ func TestATenureThatWasInDoubtBeginsWithWhatIsPending(t *testing.T) {
 	}
 	s := &stream{topic: "t", key: "t"}
 	s.tenure = &tenure{topic: "t", streams: []*stream{s, {topic: "t", retry: true}}, phase: owned, number: 1, until: time.Now().Add(-time.Second), open: 1}
-	e := &entry{stream: s, receiver: r, state: ready}
+	e := &entry{record: &record{stream: s, receiver: r}, state: ready}
 	e.Message = &e.message
 	r.held.push(e)
 	r.queue = append(r.queue, e)
@@ -54,12 +54,13 @@ func TestATenureThatWasInDoubtGoesOnWithAnEntryThatHasBegun(t *testing.T) {
 	s := &stream{topic: "t", key: "t"}
 	s.tenure = &tenure{topic: "t", streams: []*stream{s, {topic: "t", retry: true}}, phase: owned, number: 1, until: time.Now().Add(time.Minute), open: 4}
 	b := &bundle{messages: 3, items: make([]entry, 3)}
-	held := []*entry{&b.items[0], &b.items[1], &b.items[2], {id: "2-0"}}
+	one, two := &record{stream: s, receiver: r, id: "1-0", bundle: b}, &record{stream: s, receiver: r, id: "2-0"}
+	held := []*entry{&b.items[0], &b.items[1], &b.items[2], {record: two}}
 	held[3].ID = "2-0"
 	for i, e := range held {
-		e.stream, e.receiver, e.state, e.Message = s, r, ready, &e.message
+		e.state, e.Message = ready, &e.message
 		if i < len(b.items) {
-			e.bundle, e.item, e.id, e.ID = b, i, "1-0", fmt.Sprintf("1-0#%d", i)
+			e.record, e.item, e.ID = one, i, fmt.Sprintf("1-0#%d", i)
 		}
 		r.held.push(e)
 		r.queue = append(r.queue, e)

@@ -35,7 +35,7 @@ func TestAReceiveThatEndsHandsOnWhatHasWokenIt(t *testing.T) {
 		synctest.Wait()
 		ctx.ended.Store(true)
 		r.mu.Lock()
-		r.queue = append(r.queue, &entry{state: ready})
+		r.queue = append(r.queue, &entry{record: &record{}, state: ready})
 		r.mu.Unlock()
 		signal(r.arrived)
 		if err := <-received; !errors.Is(err, context.Canceled) {

@@ -40,7 +40,7 @@ func sameAs(t interface{ Fatalf(string, ...any) }, s string, want []*message.Mes
 	if err != nil {
 		t.Fatalf("parse: %v", err)
 	}
-	got, err := read.Unpack()
+	got, err := read.Unpack(nil)
 	if err != nil {
 		t.Fatalf("unpack: %v", err)
 	}
@@ -151,7 +151,7 @@ func TestPayloadsAreApart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := read.Unpack()
+	got, err := read.Unpack(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,7 +171,7 @@ func TestAnyFlippedBitIsFoundOrChangesOnlyBinaryData(t *testing.T) {
 		if err != nil {
 			continue
 		}
-		got, err := read.Unpack()
+		got, err := read.Unpack(nil)
 		if err != nil {
 			continue
 		}
@@ -203,7 +203,7 @@ func TestABombIsRefused(t *testing.T) {
 	} {
 		read, err := pack.Parse(string(head) + string(bomb))
 		if err == nil {
-			_, err = read.Unpack()
+			_, err = read.Unpack(nil)
 		}
 		if !errors.Is(err, pack.ErrPack) {
 			t.Errorf("a bomb %s: %v", name, err)
@@ -222,7 +222,7 @@ func FuzzUnpack(f *testing.F) {
 		if err != nil {
 			return
 		}
-		got, err := read.Unpack()
+		got, err := read.Unpack(nil)
 		if err != nil {
 			return
 		}
@@ -258,7 +258,7 @@ func FuzzBlock(f *testing.F) {
 		if err != nil {
 			return
 		}
-		got, err := read.Unpack()
+		got, err := read.Unpack(nil)
 		if err == nil && len(got) != int(messages) {
 			t.Errorf("%d messages, says %d", len(got), messages)
 		}
@@ -291,7 +291,7 @@ func BenchmarkPack(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				read, _ := pack.Parse(s)
-				if _, err := read.Unpack(); err != nil {
+				if _, err := read.Unpack(nil); err != nil {
 					b.Fatal(err)
 				}
 			}

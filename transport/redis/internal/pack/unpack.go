@@ -2,8 +2,8 @@ package pack
 
 import (
 	"encoding/binary"
-	"encoding/hex"
 	"fmt"
+	"slices"
 	"sync"
 	"unsafe"
 
@@ -62,9 +62,9 @@ type Message struct {
 	Payload  message.Payload
 }
 
-// Unpack returns the messages. Their payloads are parts of one array, and the caller's
-// to change, as are their metadata.
-func (p Pack) Unpack() ([]Message, error) {
+// Unpack returns the messages, in the memory of buf if there is enough. Their payloads
+// are parts of one array, and the caller's to change, as are their metadata.
+func (p Pack) Unpack(buf []Message) ([]Message, error) {
 	frame := unsafe.Slice(unsafe.StringData(p.frame), len(p.frame)) // only read
 	block, err := decoder().DecodeAll(frame, make([]byte, 0, p.block))
 	if err != nil {
@@ -79,7 +79,7 @@ func (p Pack) Unpack() ([]Message, error) {
 	if p.Messages > len(head) {
 		return nil, errHead
 	}
-	msgs := make([]Message, p.Messages)
+	msgs := slices.Grow(buf[:0], p.Messages)[:p.Messages]
 	for i := range msgs {
 		size := u.message(&msgs[i])
 		if u.failed || size > len(payloads) {
@@ -145,7 +145,7 @@ func (u *unpacker) value(last, id string) string {
 		return u.cut(n)
 	case kindHex:
 		if bytes := u.bytes(n); u.room(2 * len(bytes)) {
-			return u.made(hex.AppendEncode(u.text, bytes))
+			return u.made(appendHexText(u.text, bytes))
 		}
 	case kindPrefix:
 		if rest := u.cut(u.number()); n <= len(last) && u.room(n+len(rest)) {
