@@ -99,33 +99,53 @@ func (s *IdempotencyStore) claimNew(ctx context.Context, claims []transport.Clai
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	cmds := make([]*goredis.Cmd, len(claims))
-	for i := range claims {
-		c := &claims[i]
-		cmds[i] = goredis.NewCmd(ctx, "set", s.key(c.Key), claimValue(c), "px", ms(c.Lease), "nx")
-	}
+	cmds := s.setsOf(ctx, claims)
 	var sent error
 	if len(cmds) == 1 {
 		sent = s.shared.Process(ctx, cmds[0])
 	} else {
 		pipe := s.cfg.Client.Pipeline()
-		for _, cmd := range cmds {
-			if err := pipe.Process(ctx, cmd); err != nil {
-				return nil, err
-			}
+		if err := pipe.BatchProcess(ctx, cmds...); err != nil {
+			return nil, err
 		}
 		_, sent = pipe.Exec(ctx)
 	}
 	made = make([]bool, len(claims))
-	for i, cmd := range cmds {
+	for i := range cmds {
+		cmd, _ := cmds[i].(*goredis.StatusCmd)
 		err := cmd.Err()
-		switch made[i] = err == nil && cmd.Val() != nil; {
+		switch made[i] = err == nil && cmd.Val() != ""; {
 		case made[i], errors.Is(err, goredis.Nil):
 		default: // An error, or not even sent; see Publisher.Publish.
 			return nil, cmp.Or(err, sent, errNoReply)
 		}
 	}
 	return made, nil
+}
+
+// setsOf returns the commands that make claims. What they consist of is allocated for
+// all of them at once; see adding.
+func (s *IdempotencyStore) setsOf(ctx context.Context, claims []transport.Claim) []goredis.Cmder {
+	const argsOfClaim = 6
+	n, size := len(claims), 0
+	for i := range claims {
+		size += len(s.cfg.KeyPrefix) + len(claims[i].Key) + sizeOfClaim(&claims[i])
+	}
+	t := newTexts(n, argsOfClaim, size)
+	cmds := make([]goredis.Cmder, n)
+	var lease time.Duration
+	var leaseArg any
+	for i := range claims {
+		c := &claims[i]
+		if leaseArg == nil || c.Lease != lease {
+			lease, leaseArg = c.Lease, ms(c.Lease)
+		}
+		t.room = append(append(t.room, s.cfg.KeyPrefix...), c.Key...)
+		key := t.cut()
+		t.room = appendClaim(t.room, c)
+		cmds[i] = goredis.NewStatusCmd(ctx, t.command("set", key, t.cut(), "px", leaseArg, "nx")...)
+	}
+	return cmds
 }
 
 // look asks what there is under the keys of claims, and makes those that may be made
@@ -232,20 +252,33 @@ func (s *IdempotencyStore) keys(claims []transport.Claim) []string {
 
 // claimValue is what a key holds while it is claimed; see begin.lua.
 func claimValue(c *transport.Claim) string {
-	var room [160]byte
-	b := append(room[:0], 'c')
-	b = append(b, c.Fingerprint...)
-	b = append(b, ' ')
-	b = append(b, c.Token...)
-	b = append(b, ' ')
-	b = strconv.AppendInt(b, int64(c.Attempt), 10)
-	b = append(b, ' ')
-	b = append(b, c.Holder...)
-	return string(b)
+	return textOf(appendClaim(make([]byte, 0, sizeOfClaim(c)), c))
+}
+
+func appendClaim(b []byte, c *transport.Claim) []byte {
+	b = append(append(b, 'c'), c.Fingerprint...)
+	b = append(append(b, ' '), c.Token...)
+	b = strconv.AppendInt(append(b, ' '), int64(c.Attempt), 10)
+	return append(append(b, ' '), c.Holder...)
+}
+
+func sizeOfClaim(c *transport.Claim) int {
+	const attempt = len("-9223372036854775808")
+	return len("c   ") + len(c.Fingerprint) + len(c.Token) + attempt + len(c.Holder)
 }
 
 // markValue is how the value of a mark begins; what was produced follows.
-func markValue(c *transport.Claim) string { return "d" + c.Fingerprint + " " + c.Token + " " }
+func markValue(c *transport.Claim) string {
+	return textOf(appendMark(make([]byte, 0, sizeOfMark(c)), c))
+}
+
+func appendMark(b []byte, c *transport.Claim) []byte {
+	b = append(append(b, 'd'), c.Fingerprint...)
+	b = append(append(b, ' '), c.Token...)
+	return append(b, ' ')
+}
+
+func sizeOfMark(c *transport.Claim) int { return len("d  ") + len(c.Fingerprint) + len(c.Token) }
 
 func ms(d time.Duration) int64 { return max(d.Milliseconds(), 1) }
 
