@@ -92,11 +92,10 @@ func (i *idempotency) madeAhead(ctx context.Context, d *transport.Delivery, key,
 		return nil, result, nil
 	}
 	if a.began.CompareAndSwap(false, true) {
-		a.begin(ctx, i.Store)
+		lot.While(func() { a.begin(ctx, i.Store) })
 	} else {
 		// It takes no longer than for the handler that makes them, whose context does not
-		// end them either. Most of a lot wait here: to ask each one's context would cost
-		// more than the claim.
+		// end them either.
 		<-a.ended
 	}
 	r.claim = claim{Claim: &a.claims[r.nth], store: i.Store, ctx: ctx, holds: d, since: a.at}
