@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/logistically/events/transport"
 )
 
@@ -16,100 +17,123 @@ import (
 // first handler of the lot that needs its own. So a message costs a part of a
 // round trip, and nobody waits for a time to pass.
 type ahead struct {
-	claims []transport.Claim
-	runs   []run // by place in the lot
-	began  atomic.Bool
-	ended  chan struct{} // closed when what follows is there
-	at     time.Time     // before the claims were made
-	result []transport.ClaimResult
-	err    error
+	lot   *transport.Lot
+	seen  []seen // by place in the lot
+	began atomic.Bool
+	ended chan struct{} // closed when what follows is there
+
+	at      time.Time // before the claims were made
+	runs    []run     // by place in the lot
+	results []transport.ClaimResult
+	err     error
 }
 
-// run is what there is of one delivery of a lot.
+// seen is what a delivery was before anybody had it. More is not made of it until it is
+// needed, because most of what was received waits in a queue.
+type seen struct {
+	key         string // without the scope; "" if there is none
+	fingerprint string
+	attempt     int
+}
+
+// run is the claim of one delivery of a lot.
 type run struct {
 	claim
-	key  string // without the scope; "" if no claim is made
-	held transport.Held
-	nth  int // of the claims
+	held transport.Held // the claim, until its handler has succeeded
+	nth  int            // of the claims; -1 if it is none
 	used atomic.Bool
 }
 
-// look prepares the claims of a lot. Keys are taken here and not when they are
+// look sees the deliveries of a lot. Keys are taken here and not when they are
 // needed, when other handlers may be changing the messages already.
 func (i *idempotency) look(lot *transport.Lot) {
-	n := len(lot.Deliveries)
-	a := &ahead{claims: make([]transport.Claim, 0, n), runs: make([]run, n), ended: make(chan struct{})}
-	base := rand.Text() // With the place it is unique.
-	size := 0
+	a := &ahead{lot: lot, seen: make([]seen, len(lot.Deliveries)), ended: make(chan struct{})}
 	for place, d := range lot.Deliveries {
-		key, err := i.key(d.Message)
-		if err == nil {
-			a.runs[place].key = key
-			size += len(i.prefix) + len(key) + len(base) + len("-9999")
+		if key, err := i.key(d.Message); err == nil {
+			a.seen[place] = seen{key, fingerprint(d.Message), d.Attempt}
 		}
-	}
-	var text strings.Builder // One allocation for all; what is cut from it stays as it is.
-	text.Grow(size)
-	for place, d := range lot.Deliveries {
-		r := &a.runs[place]
-		if r.key == "" {
-			continue
-		}
-		start := text.Len()
-		text.WriteString(i.prefix)
-		text.WriteString(r.key)
-		key := text.String()[start:]
-		if !d.Concludes(i.Store, key) {
-			r.key = ""
-			continue
-		}
-		start = text.Len()
-		var room [8]byte
-		text.WriteString(base)
-		text.Write(strconv.AppendInt(append(room[:0], '-'), int64(place), 10))
-		r.nth = len(a.claims)
-		a.claims = append(a.claims, i.claim(key, text.String()[start:], d.Message, d))
-		r.held = transport.Held{Claim: &a.claims[r.nth], Store: i.Store}
-		d.HoldClaim(&r.held)
 	}
 	lot.Set(i, a)
 }
 
 // madeAhead returns the claim that was made ahead for a delivery, and its result. It is
 // nil if there is none, or it is of no use any more.
-func (i *idempotency) madeAhead(ctx context.Context, d *transport.Delivery, key, fingerprint string) (c *claim, result transport.ClaimResult, err error) {
+func (i *idempotency) madeAhead(ctx context.Context, d *transport.Delivery, key string, msg *message.Message) (c *claim, result transport.ClaimResult, err error) {
 	lot, place := d.Lot()
 	if lot == nil {
 		return nil, result, nil
 	}
 	lot.LookAhead(i, i.look)
 	a, _ := lot.Value(i).(*ahead)
-	if a == nil {
-		return nil, result, nil
-	}
-	r := &a.runs[place]
-	if r.key != key || a.claims[r.nth].Fingerprint != fingerprint || r.used.Swap(true) {
+	if a == nil || a.seen[place].key != key || !hasFingerprint(msg, a.seen[place].fingerprint) {
 		return nil, result, nil
 	}
 	if a.began.CompareAndSwap(false, true) {
-		lot.While(func() { a.begin(ctx, i.Store) })
+		a.begin(context.WithoutCancel(ctx), i) // The claims are of others, too.
 	} else {
 		// It takes no longer than for the handler that makes them, whose context does not
 		// end them either.
 		<-a.ended
 	}
-	r.claim = claim{Claim: &a.claims[r.nth], store: i.Store, ctx: ctx, holds: d, since: a.at}
+	r := &a.runs[place]
+	if r.nth < 0 || r.used.Swap(true) {
+		return nil, result, nil
+	}
+	r.ctx, r.holds, r.since = ctx, d, a.at
 	if ctx.Err() != nil {
 		return &r.claim, result, fmt.Errorf("middleware: idempotency: claim %q: %w", r.Key, context.Cause(ctx))
 	}
 	if a.err != nil || time.Since(a.at) > i.Lease/2 {
 		return nil, result, nil
 	}
-	return &r.claim, a.result[r.nth], nil
+	return &r.claim, a.results[r.nth], nil
 }
 
-func (a *ahead) begin(ctx context.Context, store IdempotencyStore) {
-	defer close(a.ended)
-	a.at = time.Now()
-	a.result, a.err = beginAll(context.WithoutCancel(ctx), store, a.claims...) // They are of others, too.
+// begin makes the claims.
+func (a *ahead) begin(ctx context.Context, i *idempotency) {
+	a.lot.While(func() {
+		defer close(a.ended)
+		claims := a.prepare(i)
+		a.at = time.Now()
+		a.results, a.err = beginAll(ctx, i.Store, claims...)
+	})
+}
+
+// prepare makes claims of what was seen, and has the deliveries hold them.
+func (a *ahead) prepare(i *idempotency) []transport.Claim {
+	a.runs = make([]run, len(a.seen))
+	claims := make([]transport.Claim, 0, len(a.seen))
+	base := rand.Text()[:16] // With the place it is unique, among the runs of one event.
+	size := 0
+	for place := range a.seen {
+		size += len(i.prefix) + len(a.seen[place].key) + len(base) + len("-9999")
+	}
+	var text strings.Builder // One allocation for all; what is cut from it stays as it is.
+	text.Grow(size)
+	for place, d := range a.lot.Deliveries {
+		s, r := &a.seen[place], &a.runs[place]
+		r.nth = -1
+		if s.key == "" {
+			continue
+		}
+		start := text.Len()
+		text.WriteString(i.prefix)
+		text.WriteString(s.key)
+		key := text.String()[start:]
+		if !d.Concludes(i.Store, key) {
+			continue
+		}
+		start = text.Len()
+		var room [8]byte
+		text.WriteString(base)
+		text.Write(strconv.AppendInt(append(room[:0], '-'), int64(place), 10))
+		r.nth = len(claims)
+		claims = append(claims, transport.Claim{
+			Key: key, Fingerprint: s.fingerprint, Token: text.String()[start:], Holder: d.Holder(), Attempt: s.attempt, Lease: i.Lease, Keep: i.Keep,
+		})
+		r.Claim, r.store = &claims[r.nth], i.Store
+		r.held = transport.Held{Claim: r.Claim, Store: i.Store}
+		d.HoldClaim(&r.held)
+	}
+	return claims
 }

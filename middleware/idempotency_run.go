@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -53,7 +54,7 @@ func (i *idempotency) handle(msg *message.Message, next message.HandlerFunc) ([]
 func (i *idempotency) begin(ctx context.Context, key string, msg *message.Message) (*claim, transport.ClaimResult, error) {
 	d, _ := transport.DeliveryFromContext(ctx)
 	if d != nil {
-		if c, result, err := i.madeAhead(ctx, d, key, fingerprint(msg)); c != nil {
+		if c, result, err := i.madeAhead(ctx, d, key, msg); c != nil {
 			return c, result, err
 		}
 	}
@@ -167,6 +168,11 @@ func fingerprint(msg *message.Message) string {
 	}
 	sum := sha256.Sum256(msg.Payload)
 	return hex.EncodeToString(sum[:fingerprintSize/2])
+}
+
+// hasFingerprint reports whether a message's fingerprint is one that was taken before.
+func hasFingerprint(msg *message.Message, taken string) bool {
+	return strings.HasPrefix(msg.Metadata[events.MetadataHash], taken) || fingerprint(msg) == taken
 }
 
 func isHex(hash string) bool {

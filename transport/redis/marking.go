@@ -27,9 +27,8 @@ type marking struct {
 
 // claimAck is one of them.
 type claimAck struct {
-	store   *IdempotencyStore
-	held    *transport.Held
-	outcome transport.Outcome
+	store *IdempotencyStore
+	held  *transport.Held
 }
 
 // markings gather acks by their streams.
@@ -45,7 +44,7 @@ func (r *receiver) marks(o transport.Outcome, h *transport.Held, now time.Time) 
 
 // add adds the ack of an entry. It returns a task if that is a new one. most is how
 // many outcomes there may be.
-func (m markings) add(r *receiver, e *entry, k claimAck, most int) (made *task) {
+func (m markings) add(r *receiver, e *entry, o transport.Outcome, k claimAck, most int) (made *task) {
 	t := m[e.stream]
 	if t == nil || len(t.outcomes) == mostCommits {
 		n := min(most, mostCommits)
@@ -53,10 +52,10 @@ func (m markings) add(r *receiver, e *entry, k claimAck, most int) (made *task) 
 		t.marking = &marking{stream: e.stream, consumer: r.consumer, marks: make([]claimAck, 0, n), ids: make([]any, 0, n)}
 		m[e.stream], made = t, t
 	}
-	t.outcomes = append(t.outcomes, k.outcome)
+	t.outcomes = append(t.outcomes, o)
 	t.marking.marks = append(t.marking.marks, k)
 	if e.isItem() {
-		t.marking.items.add(k.outcome, e, true)
+		t.marking.items.add(o, e, true)
 	} else {
 		t.marking.ids = append(t.marking.ids, &e.id)
 	}
@@ -149,9 +148,9 @@ func (m *marking) failed(exec *goredis.RawCmd) error {
 // looking at each claim.
 func (r *receiver) looking(t *task, err error) (tasks []*task) {
 	more := commits{}
-	for _, k := range t.marking.marks {
-		e := entryOf(k.outcome)
-		if made, _ := more.add(e.stream, e, k.outcome, k.held, len(t.marking.marks)); made != nil {
+	for i, k := range t.marking.marks {
+		e := entryOf(t.outcomes[i])
+		if made, _ := more.add(e.stream, e, t.outcomes[i], k.held, len(t.marking.marks)); made != nil {
 			made.err = cmp.Or(err, errNoReply)
 			tasks = append(tasks, made)
 		}

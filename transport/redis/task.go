@@ -87,7 +87,7 @@ func (r *receiver) tasks(outcomes []transport.Outcome) ([]*task, *failures) {
 		plain := was != unsettled && !e.stream.retry && e.confirmed.After(safe)
 		if held != nil && o.Settlement == transport.Ack && held.Done {
 			if store, ok := r.marks(o, held, now); ok && plain {
-				if t := sure.add(r, e, claimAck{store, held, o}, len(outcomes)); t != nil {
+				if t := sure.add(r, e, o, claimAck{store, held}, len(outcomes)); t != nil {
 					tasks = append(tasks, t)
 				}
 				continue
