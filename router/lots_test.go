@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/logistically/events/transport"
@@ -115,5 +116,35 @@ func TestDeliveriesOfABusyLotAreGivenBackAtTheEnd(t *testing.T) {
 		if got := b.saw(); given != 3 || len(got) != 1 {
 			t.Errorf("%d are given back, %v are handled", given, got)
 		}
+	})
+}
+
+// What a stuck handler was doing for its lot, each of the others has to see for itself.
+func TestDeliveriesOfALotWhoseHandlerIsStuckAreHandled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, release := newFake(), make(chan struct{})
+		r := newRouter(t, f, func(c *Config) {
+			c.Concurrency, c.Prefetch, c.HandlerTimeout = 1, 10, time.Second
+		})
+		once := func(next message.HandlerFunc) message.HandlerFunc {
+			return func(msg *message.Message) ([]*message.Message, error) {
+				if d, _ := transport.DeliveryFromContext(msg.Context()); msg.Metadata["n"] == "0" {
+					lot, _ := d.Lot()
+					lot.While(func() { <-release })
+				}
+				return next(msg)
+			}
+		}
+		handled := 0
+		handle(t, r, "a", func(*message.Message) error { handled++; return nil }, once)
+		f.give("a", 0, 4) // one lot
+		stop := start(t, r)
+		<-time.After(DefaultStuckGrace + time.Minute)
+		synctest.Wait()
+		if handled != 3 {
+			t.Errorf("%d are handled", handled)
+		}
+		close(release)
+		must(t, stop())
 	})
 }

@@ -60,6 +60,7 @@ type Lot struct {
 
 	values []lotValue
 	busy   atomic.Int32
+	stuck  atomic.Bool
 	held   []atomic.Pointer[Held] // by each of Deliveries
 }
 
@@ -112,17 +113,30 @@ func (l *Lot) Value(key any) any {
 // deliveries would have to wait for. A router had better give none of them to a
 // handler until it is Freed: that costs less than to have all wait. It is no promise;
 // middleware makes those that come all the same wait.
-func (l *Lot) Busy() bool { return l.busy.Load() > 0 }
+func (l *Lot) Busy() bool { return l.busy.Load() > 0 && !l.stuck.Load() }
 
 // While calls do, and makes the lot Busy meanwhile.
 func (l *Lot) While(do func()) {
 	l.busy.Add(1)
 	defer func() {
-		if l.busy.Add(-1) == 0 && l.Route != nil && l.Freed != nil {
-			l.Freed()
+		if l.busy.Add(-1) == 0 {
+			l.free()
 		}
 	}()
 	do()
+}
+
+// Unblock makes the lot Busy no more: who is at something does not come to an end.
+func (l *Lot) Unblock() {
+	if !l.stuck.Swap(true) {
+		l.free()
+	}
+}
+
+func (l *Lot) free() {
+	if l.Route != nil && l.Freed != nil {
+		l.Freed()
+	}
 }
 
 // Lot returns the lot that the delivery is one of, and its index there; nil where

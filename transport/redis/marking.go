@@ -146,11 +146,15 @@ func (m *marking) failed(exec *goredis.RawCmd) error {
 
 // looking returns the tasks that do what t does, which has failed by err, after
 // looking at each claim.
-func (r *receiver) looking(t *task, err error) (tasks []*task) {
+func (r *receiver) looking(t *task, err error, failed *failures) (tasks []*task) {
 	more := commits{}
 	for i, k := range t.marking.marks {
-		e := entryOf(t.outcomes[i])
-		if made, _ := more.add(e.stream, e, t.outcomes[i], k.held, len(t.marking.marks)); made != nil {
+		o := t.outcomes[i]
+		e := entryOf(o)
+		switch made, refused := more.add(e.stream, e, o, k.held, len(t.outcomes)); {
+		case refused != nil:
+			failed.add(&task{outcomes: []transport.Outcome{o}}, refused)
+		case made != nil:
 			made.err = cmp.Or(err, errNoReply)
 			tasks = append(tasks, made)
 		}

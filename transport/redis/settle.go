@@ -64,7 +64,7 @@ func (r *receiver) run(ctx context.Context, tasks []*task, failed *failures) (ag
 	if errors.Is(execErr, errWaitEnded) { // The commands are not ours to read.
 		for _, t := range tasks {
 			if t.marking != nil {
-				again = append(again, r.looking(t, execErr)...)
+				again = append(again, r.looking(t, execErr, failed)...)
 				continue
 			}
 			t.err = cmp.Or(t.err, execErr)
@@ -77,7 +77,7 @@ func (r *receiver) run(ctx context.Context, tasks []*task, failed *failures) (ag
 			if err := t.marking.failed(exec); err == nil {
 				r.settled(t)
 			} else {
-				again = append(again, r.looking(t, err)...)
+				again = append(again, r.looking(t, err, failed)...)
 			}
 			continue
 		}
