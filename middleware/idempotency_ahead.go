@@ -5,9 +5,11 @@ import (
 	"crypto/rand"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
+	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/logistically/events/transport"
 )
 
@@ -15,84 +17,123 @@ import (
 // first handler of the lot that needs its own. So a message costs a part of a
 // round trip, and nobody waits for a time to pass.
 type ahead struct {
-	claims []transport.Claim // by place in the lot; those without a key are not made
-	began  atomic.Bool
-	ended  chan struct{} // closed when what follows is there
-	at     time.Time     // before the claims were made
-	result []transport.ClaimResult
-	err    error
-	used   []atomic.Bool // by place: the result was used
+	lot   *transport.Lot
+	seen  []seen // by place in the lot
+	began atomic.Bool
+	ended chan struct{} // closed when what follows is there
+
+	at      time.Time // before the claims were made
+	runs    []run     // by place in the lot
+	results []transport.ClaimResult
+	err     error
 }
 
-// look prepares the claims of a lot. Keys are taken here and not when they are
+// seen is what a delivery was before anybody had it. More is not made of it until it is
+// needed, because most of what was received waits in a queue.
+type seen struct {
+	key         string // without the scope; "" if there is none
+	fingerprint string
+	attempt     int
+}
+
+// run is the claim of one delivery of a lot.
+type run struct {
+	claim
+	held transport.Held // the claim, until its handler has succeeded
+	nth  int            // of the claims; -1 if it is none
+	used atomic.Bool
+}
+
+// look sees the deliveries of a lot. Keys are taken here and not when they are
 // needed, when other handlers may be changing the messages already.
 func (i *idempotency) look(lot *transport.Lot) {
-	n := len(lot.Deliveries)
-	a := &ahead{claims: make([]transport.Claim, n), used: make([]atomic.Bool, n), ended: make(chan struct{})}
-	held := make([]transport.Held, n)
-	base := rand.Text() + "-" // unique for the lot
+	a := &ahead{lot: lot, seen: make([]seen, len(lot.Deliveries)), ended: make(chan struct{})}
 	for place, d := range lot.Deliveries {
-		key, err := i.key(d.Message)
-		if err != nil || !d.Concludes(i.Store, key) {
-			continue
+		if key, err := i.key(d.Message); err == nil {
+			a.seen[place] = seen{key, fingerprint(d.Message), d.Attempt}
 		}
-		a.claims[place] = i.claim(key, base+strconv.Itoa(place), d.Message, d)
-		held[place] = transport.Held{Claim: &a.claims[place], Store: i.Store}
-		d.HoldClaim(&held[place])
 	}
 	lot.Set(i, a)
 }
 
-// madeAhead returns the result of the claim that was made ahead for a delivery. It
-// is not ok if there is none, or it is of no use any more.
-func (i *idempotency) madeAhead(ctx context.Context, d *transport.Delivery, key, fingerprint string) (c *transport.Claim, result transport.ClaimResult, ok bool, err error) {
+// madeAhead returns the claim that was made ahead for a delivery, and its result. It is
+// nil if there is none, or it is of no use any more.
+func (i *idempotency) madeAhead(ctx context.Context, d *transport.Delivery, key string, msg *message.Message) (c *claim, result transport.ClaimResult, err error) {
 	lot, place := d.Lot()
 	if lot == nil {
-		return nil, result, false, nil
+		return nil, result, nil
 	}
 	lot.LookAhead(i, i.look)
 	a, _ := lot.Value(i).(*ahead)
-	if a == nil {
-		return nil, result, false, nil
-	}
-	c = &a.claims[place]
-	if c.Key != key || c.Fingerprint != fingerprint || a.used[place].Swap(true) {
-		return nil, result, false, nil
+	if a == nil || a.seen[place].key != key || !hasFingerprint(msg, a.seen[place].fingerprint) {
+		return nil, result, nil
 	}
 	if a.began.CompareAndSwap(false, true) {
-		a.begin(ctx, i.Store)
+		a.begin(context.WithoutCancel(ctx), i) // The claims are of others, too.
 	} else {
 		// It takes no longer than for the handler that makes them, whose context does not
-		// end them either. Most of a lot wait here: to ask each one's context would cost
-		// more than the claim.
+		// end them either.
 		<-a.ended
 	}
+	r := &a.runs[place]
+	if r.nth < 0 || r.used.Swap(true) {
+		return nil, result, nil
+	}
+	r.ctx, r.holds, r.since = ctx, d, a.at
 	if ctx.Err() != nil {
-		return nil, result, false, fmt.Errorf("middleware: idempotency: claim %q: %w", key, context.Cause(ctx))
+		return &r.claim, result, fmt.Errorf("middleware: idempotency: claim %q: %w", r.Key, context.Cause(ctx))
 	}
 	if a.err != nil || time.Since(a.at) > i.Lease/2 {
-		return nil, result, false, nil
+		return nil, result, nil
 	}
-	return c, a.result[place], true, nil
+	return &r.claim, a.results[r.nth], nil
 }
 
-func (a *ahead) begin(ctx context.Context, store IdempotencyStore) {
-	defer close(a.ended)
-	a.at = time.Now()
-	made := make([]transport.Claim, 0, len(a.claims))
-	for _, c := range a.claims {
-		if c.Key != "" {
-			made = append(made, c)
+// begin makes the claims.
+func (a *ahead) begin(ctx context.Context, i *idempotency) {
+	a.lot.While(func() {
+		defer close(a.ended)
+		claims := a.prepare(i)
+		a.at = time.Now()
+		a.results, a.err = beginAll(ctx, i.Store, claims...)
+	})
+}
+
+// prepare makes claims of what was seen, and has the deliveries hold them.
+func (a *ahead) prepare(i *idempotency) []transport.Claim {
+	a.runs = make([]run, len(a.seen))
+	claims := make([]transport.Claim, 0, len(a.seen))
+	base := rand.Text()[:16] // With the place it is unique, among the runs of one event.
+	size := 0
+	for place := range a.seen {
+		size += len(i.prefix) + len(a.seen[place].key) + len(base) + len("-9999")
+	}
+	var text strings.Builder // One allocation for all; what is cut from it stays as it is.
+	text.Grow(size)
+	for place, d := range a.lot.Deliveries {
+		s, r := &a.seen[place], &a.runs[place]
+		r.nth = -1
+		if s.key == "" {
+			continue
 		}
-	}
-	results, err := beginAll(context.WithoutCancel(ctx), store, made...) // They are of others, too.
-	if a.err = err; err != nil {
-		return
-	}
-	a.result = make([]transport.ClaimResult, len(a.claims))
-	for place, c := range a.claims {
-		if c.Key != "" {
-			a.result[place], results = results[0], results[1:]
+		start := text.Len()
+		text.WriteString(i.prefix)
+		text.WriteString(s.key)
+		key := text.String()[start:]
+		if !d.Concludes(i.Store, key) {
+			continue
 		}
+		start = text.Len()
+		var room [8]byte
+		text.WriteString(base)
+		text.Write(strconv.AppendInt(append(room[:0], '-'), int64(place), 10))
+		r.nth = len(claims)
+		claims = append(claims, transport.Claim{
+			Key: key, Fingerprint: s.fingerprint, Token: text.String()[start:], Holder: d.Holder(), Attempt: s.attempt, Lease: i.Lease, Keep: i.Keep,
+		})
+		r.Claim, r.store = &claims[r.nth], i.Store
+		r.held = transport.Held{Claim: r.Claim, Store: i.Store}
+		d.HoldClaim(&r.held)
 	}
+	return claims
 }

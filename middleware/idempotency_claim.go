@@ -18,15 +18,16 @@ const concludeTimeout = 5 * time.Second
 // claim is the claim of one run of a handler.
 type claim struct {
 	*transport.Claim
-	own   transport.Claim // what Claim points to, unless it was made ahead
 	store IdempotencyStore
 	ctx   context.Context
 	holds *transport.Delivery // it is concluded when this is settled; nil: by itself
+	since time.Time           // before it was made
+	done  transport.Held      // what holds has when the handler has succeeded
 }
 
-// done marks the key, with what was produced. If that fails the claim is dropped,
+// mark marks the key, with what was produced. If that fails the claim is dropped,
 // or the message would come back only to wait for it.
-func (c *claim) done(produced []byte) error {
+func (c *claim) mark(produced []byte) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), concludeTimeout)
 	defer cancel()
 	err := recovering(func() error { return c.store.Done(ctx, *c.Claim, produced) })
@@ -41,7 +42,8 @@ func (c *claim) done(produced []byte) error {
 
 // doneBySettling leaves it to the ack to mark the key.
 func (c *claim) doneBySettling() {
-	c.holds.HoldClaim(&transport.Held{Claim: c.Claim, Store: c.store, Done: true})
+	c.done = transport.Held{Claim: c.Claim, Store: c.store, Done: true, Since: c.since}
+	c.holds.HoldClaim(&c.done)
 }
 
 // abort drops the claim and returns cause, with the failure to drop it if any.

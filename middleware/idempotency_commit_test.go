@@ -223,6 +223,42 @@ func TestP1_ACrashedHandlerRunsAgainAtOnce(t *testing.T) {
 	})
 }
 
+// A claim is concluded without a look at it only while it cannot be another's.
+func TestAClaimIsSureForHalfItsLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		s.publish(0, 3)
+		sub, err := memory.NewSubscriber(s.broker, memory.SubscriberConfig{Group: "g", Lease: time.Hour})
+		must(t, err)
+		r, err := sub.Receiver("in")
+		must(t, err)
+		page, err := r.Receive(t.Context(), 3)
+		must(t, err)
+		route := &transport.Route{}
+		transport.NewLot(route, page[:1])
+		mw := idempotency(t, middleware.IdempotencyConfig{Store: s.store, Lease: 10 * time.Second})
+		for i, tt := range []struct {
+			takes time.Duration
+			sure  bool
+		}{{4 * time.Second, true}, {3 * time.Second, true}, {3 * time.Second, false}} { // The last two are claimed together.
+			if i == 1 {
+				transport.NewLot(route, page[1:])
+			}
+			d := page[i]
+			d.Message.SetContext(transport.ContextWithDelivery(context.Background(), d, full))
+			_, err := mw(func(*message.Message) ([]*message.Message, error) { <-time.After(tt.takes); return nil, nil })(d.Message)
+			must(t, err)
+			if h := d.HeldClaim(); !h.Done || h.Sure(time.Now()) != tt.sure {
+				t.Errorf("handler %d: done %v, sure %v", i, h.Done, !tt.sure)
+			}
+		}
+		if calls := s.store.begins.Load(); calls != 2 {
+			t.Errorf("%d calls to claim", calls)
+		}
+		must(t, r.Close())
+	})
+}
+
 // A store that is slow holds up the handlers that need it, not what is received, and
 // a handler's deadline ends the waiting.
 func TestASlowStoreIsWaitedForNoLongerThanTheHandlerMay(t *testing.T) {

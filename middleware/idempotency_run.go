@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -38,39 +39,42 @@ func (i *idempotency) handle(msg *message.Message, next message.HandlerFunc) ([]
 		c.forget()
 		produced, err := packed.Unpack(result.Produced)
 		if err != nil {
-			return nil, fmt.Errorf("middleware: idempotency: what was kept with the mark of %q: %w", key, err)
+			return nil, fmt.Errorf("middleware: idempotency: what was kept with the mark of %q: %w", c.Key, err)
 		}
 		return produced, nil
 	case transport.ClaimMismatch:
 		c.forget()
-		return nil, events.Permanent(fmt.Errorf("%w: %q", ErrPayloadMismatch, key))
+		return nil, events.Permanent(fmt.Errorf("%w: %q", ErrPayloadMismatch, c.Key))
 	}
 	c.forget()
-	return nil, events.RetryAfter(i.busyDelay(ctx), fmt.Errorf("%w: %q", ErrInProgress, key))
+	return nil, events.RetryAfter(i.busyDelay(ctx), fmt.Errorf("%w: %q", ErrInProgress, c.Key))
 }
 
 // begin claims the event, or finds out why not.
-func (i *idempotency) begin(ctx context.Context, key string, msg *message.Message) (c *claim, result transport.ClaimResult, err error) {
-	c = &claim{store: i.Store, ctx: ctx}
+func (i *idempotency) begin(ctx context.Context, key string, msg *message.Message) (*claim, transport.ClaimResult, error) {
 	d, _ := transport.DeliveryFromContext(ctx)
-	if d != nil && d.Concludes(i.Store, key) {
-		c.holds = d
-		made, result, ok, err := i.madeAhead(ctx, d, key, fingerprint(msg))
-		if c.Claim = made; ok || err != nil {
+	if d != nil {
+		if c, result, err := i.madeAhead(ctx, d, key, msg); c != nil {
 			return c, result, err
 		}
+	}
+	key = i.prefix + key
+	c := &claim{store: i.Store, ctx: ctx}
+	if d != nil && d.Concludes(i.Store, key) {
+		c.holds = d
 		if h := d.HeldClaim(); h != nil && h.Claim.Key == key { // of an attempt before this one
 			c.Claim = h.Claim
 		}
 	}
 	if c.Claim == nil {
-		c.own = i.claim(key, rand.Text(), msg, d)
-		c.Claim = &c.own
+		own := i.claim(key, rand.Text(), msg, d)
+		c.Claim = &own
 	}
+	c.since = time.Now()
 	results, err := beginAll(ctx, i.Store, *c.Claim)
 	if err != nil {
 		// It may be held all the same; then the next attempt would wait for it.
-		return nil, result, c.abort(fmt.Errorf("middleware: idempotency: claim %q: %w", key, opaque(err)))
+		return nil, transport.ClaimResult{}, c.abort(fmt.Errorf("middleware: idempotency: claim %q: %w", key, opaque(err)))
 	}
 	return c, results[0], nil
 }
@@ -129,7 +133,7 @@ func (i *idempotency) conclude(c *claim, msg *message.Message, produced []*messa
 		}
 		return produced, c.abort(nil)
 	}
-	switch err := c.done(kept); {
+	switch err := c.mark(kept); {
 	case err == nil:
 		return produced, nil
 	case errors.Is(err, transport.ErrClaimDone):
@@ -139,6 +143,7 @@ func (i *idempotency) conclude(c *claim, msg *message.Message, produced []*messa
 	}
 }
 
+// key returns the event's key, without the scope.
 func (i *idempotency) key(msg *message.Message) (key string, err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -148,7 +153,7 @@ func (i *idempotency) key(msg *message.Message) (key string, err error) {
 	if key = i.Key(msg); key == "" {
 		return "", events.Permanent(ErrNoKey)
 	}
-	return i.prefix + key, nil
+	return key, nil
 }
 
 // fingerprintSize is how much of a SHA-256 in hex tells two payloads apart that
@@ -163,6 +168,11 @@ func fingerprint(msg *message.Message) string {
 	}
 	sum := sha256.Sum256(msg.Payload)
 	return hex.EncodeToString(sum[:fingerprintSize/2])
+}
+
+// hasFingerprint reports whether a message's fingerprint is one that was taken before.
+func hasFingerprint(msg *message.Message, taken string) bool {
+	return strings.HasPrefix(msg.Metadata[events.MetadataHash], taken) || fingerprint(msg) == taken
 }
 
 func isHex(hash string) bool {

@@ -15,6 +15,16 @@ func (q *fifo) push(j *job) {
 	q.size++
 }
 
+// pushFirst makes a job the oldest.
+func (q *fifo) pushFirst(j *job) {
+	if q.size == len(q.ring) {
+		q.grow()
+	}
+	q.head = (q.head - 1) & (len(q.ring) - 1)
+	q.ring[q.head] = j
+	q.size++
+}
+
 // pop returns the oldest job, or nil.
 func (q *fifo) pop() *job {
 	if q.size == 0 {

@@ -31,6 +31,7 @@ type lane struct {
 	classes      []class
 	lines        map[string]*line // by key, those that have messages
 	parked       []*job           // in turn, but their topic or handler is paused
+	later        []*job           // in turn, but their lot is busy
 	breaker      *killSwitch      // nil: none
 	paused       bool
 	closed       bool
@@ -170,6 +171,9 @@ func (l *lane) take() *job {
 		j := c.ready.pop()
 		if l.pauses.covers(j) {
 			l.park(j)
+			continue
+		}
+		if l.postpone(j) {
 			continue
 		}
 		c.credit--
@@ -358,7 +362,8 @@ func (l *lane) close() (rest []*job) {
 		rest = l.classes[i].ready.drain(rest)
 	}
 	rest = append(rest, l.parked...)
-	l.parked = nil
+	rest = append(rest, l.later...)
+	l.parked, l.later = nil, nil
 	rest = slices.DeleteFunc(rest, func(j *job) bool { return j.line != nil })
 	for _, j := range rest {
 		l.leave(j)

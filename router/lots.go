@@ -50,3 +50,31 @@ func (l *lots) add(h *handler, d *transport.Delivery) {
 	}
 	l.open[at].deliveries = append(l.open[at].deliveries, d)
 }
+
+// postpone keeps a job for later whose lot is busy: its handler would only wait, and a
+// goroutine that waits costs more than a job that does. The caller holds the lock.
+func (l *lane) postpone(j *job) bool {
+	lot, _ := j.delivery.Lot()
+	if lot == nil || !lot.Busy() {
+		return false
+	}
+	l.later = append(l.later, j)
+	return true
+}
+
+// freed brings back, before all others, what was kept for later and waits no more.
+func (l *lane) freed() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	some := false
+	for i, j := range slices.Backward(l.later) {
+		if lot, _ := j.delivery.Lot(); !lot.Busy() {
+			l.classes[j.from.class].ready.pushFirst(j)
+			l.later[i], some = nil, true
+		}
+	}
+	if some {
+		l.later = slices.DeleteFunc(l.later, func(j *job) bool { return j == nil })
+		l.wake()
+	}
+}

@@ -105,7 +105,9 @@ func newSession(r *Router, sources []*source) *session {
 		s.lanes = append(s.lanes, newLane(s, cfg))
 	}
 	for _, h := range r.all {
-		s.lanes[h.group.lane.index].used = true
+		l := s.lanes[h.group.lane.index]
+		l.used = true
+		h.route.Freed = l.freed
 	}
 	if len(r.all) == 0 {
 		s.lanes[0].used = true // All that comes is unknown.

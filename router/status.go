@@ -128,7 +128,7 @@ func (h *handler) status(paused bool) HandlerStatus {
 func (l *lane) describe(s *LaneStatus) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s.Running, s.Parked = l.running, len(l.parked)
+	s.Running, s.Parked, s.Ready = l.running, len(l.parked), len(l.later)
 	for i := range l.classes {
 		s.Ready += l.classes[i].ready.size
 	}

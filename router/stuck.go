@@ -112,6 +112,9 @@ func (l *lane) free(w *worker) {
 	}
 	l.mu.Unlock()
 
+	if lot, _ := j.delivery.Lot(); lot != nil {
+		lot.Unblock()
+	}
 	j.handler.counts.stuck.Add(1)
 	v := verdict{drop: lost}
 	if retry {

@@ -88,6 +88,16 @@ type Held struct {
 	// Done: the handler has succeeded. An Ack marks the event, in the same atomic
 	// step. Any other settlement, and any of a claim that is not Done, drops the claim.
 	Done bool
+	// Since is a time before the claim was made, or renewed. For half its Lease from
+	// then on it is taken for ours without looking; see Sure. Zero: it is looked at.
+	Since time.Time
+}
+
+// Sure reports whether at a time of now nobody but us can hold the claim, as its lease
+// has half its time to go at least. A claim is taken over before its lease has ended only
+// by who has got the delivery itself, which a receiver knows by the delivery's own lease.
+func (h *Held) Sure(now time.Time) bool {
+	return !h.Since.IsZero() && now.Sub(h.Since) < h.Claim.Lease/2
 }
 
 // Produced is what a handler has produced, to be published in the step that acks

@@ -14,6 +14,9 @@ type Route struct {
 	// nil if it may return nothing.
 	Publisher message.Publisher
 	Topic     string
+	// Freed, if it is not nil, is called whenever a lot is no longer Busy. Set it before
+	// the first lot is made. It must not wait.
+	Freed func()
 
 	mu    sync.Mutex
 	hooks atomic.Pointer[[]hook]
@@ -56,6 +59,8 @@ type Lot struct {
 	Deliveries []*Delivery
 
 	values []lotValue
+	busy   atomic.Int32
+	stuck  atomic.Bool
 	held   []atomic.Pointer[Held] // by each of Deliveries
 }
 
@@ -102,6 +107,36 @@ func (l *Lot) Value(key any) any {
 		}
 	}
 	return nil
+}
+
+// Busy reports whether a middleware is at something for the lot that handlers of all its
+// deliveries would have to wait for. A router had better give none of them to a
+// handler until it is Freed: that costs less than to have all wait. It is no promise;
+// middleware makes those that come all the same wait.
+func (l *Lot) Busy() bool { return l.busy.Load() > 0 && !l.stuck.Load() }
+
+// While calls do, and makes the lot Busy meanwhile.
+func (l *Lot) While(do func()) {
+	l.busy.Add(1)
+	defer func() {
+		if l.busy.Add(-1) == 0 {
+			l.free()
+		}
+	}()
+	do()
+}
+
+// Unblock makes the lot Busy no more: who is at something does not come to an end.
+func (l *Lot) Unblock() {
+	if !l.stuck.Swap(true) {
+		l.free()
+	}
+}
+
+func (l *Lot) free() {
+	if l.Route != nil && l.Freed != nil {
+		l.Freed()
+	}
 }
 
 // Lot returns the lot that the delivery is one of, and its index there; nil where

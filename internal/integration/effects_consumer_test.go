@@ -35,7 +35,7 @@ const (
 const (
 	atomicPath = "atomic" // middleware.Idempotency on Redis; what is returned goes out with the ack
 	sqlPath    = "sql"    // marks in the database alone; what is returned is kept with them
-	outboxPath = "outbox" // marks in the database, events in its outbox
+	outboxPath = "outbox" // marks in the database, events in its outbox; middleware.Idempotency, whose acks publish nothing
 	noPath     = "none"
 )
 
@@ -119,7 +119,7 @@ func (p *process) jobs() (jobs []func(context.Context) error, err error) {
 	case outboxPath:
 		forwarder, failed := p.box.Forwarder(outbox.ForwarderConfig{DB: p.db, Publisher: p.pub, Poll: 10 * time.Millisecond, Lease: time.Second, Logger: p.logger})
 		add(func(ctx context.Context) error { return forwarder.Run(ctx) }, failed)
-		add(p.consume("shop", topicIn, topicOut, p.marks.Handler(p.db, p.rowAndOutbox), false))
+		add(p.consume("shop", topicIn, topicOut, p.marks.Handler(p.db, p.rowAndOutbox), true))
 		add(p.consume("witness", topicOut, topicFinal, pass, true))
 	case noPath:
 		add(p.consume("shop", topicIn, topicOut, p.unmarked, false))

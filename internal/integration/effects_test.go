@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -59,6 +61,9 @@ func TestEffectsHappenOnceThoughProcessesAreKilled(t *testing.T) {
 			}
 			if twice(rows)+twice(events) > 0 {
 				t.Errorf("%d rows and %d events are there more than once", twice(rows), twice(events))
+			}
+			if n := s.marks(); mode != sqlPath && n != effectEvents {
+				t.Errorf("%d events are marked: others were acked without", n)
 			}
 			t.Logf("%d rows and %d events, each once; events went through topic %q %d times too often", len(rows), len(events), topicOut, extra(s.events(topicOut)))
 		})
@@ -271,6 +276,21 @@ func (s *effectsRun) events(topic string) map[string]int {
 		counts[msg.UUID]++
 	}
 	return counts
+}
+
+// marks counts the events that came in and are marked on Redis.
+func (s *effectsRun) marks() (n int) {
+	s.t.Helper()
+	for i := range effectEvents {
+		value, err := s.client.Get(s.t.Context(), fmt.Sprintf("idempotency:shop:event-%d", i)).Result()
+		if err != nil && !errors.Is(err, goredis.Nil) {
+			s.t.Fatal(err)
+		}
+		if strings.HasPrefix(value, "d") {
+			n++
+		}
+	}
+	return n
 }
 
 func twice(counts map[string]int) (n int) {

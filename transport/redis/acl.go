@@ -55,7 +55,7 @@ func IdempotencyACL(keyPrefix string) []string {
 // topics as a group, keep claims under a prefix, and publish to other topics, as
 // one atomic step over all of them needs; see middleware.Idempotency.
 func EffectsOnceACL(group, keyPrefix string, topics, produced []string) []string {
-	all := SubscriberACL(group, topics...)
+	all := append(SubscriberACL(group, topics...), "+multi", "+exec")
 	for _, rule := range append(IdempotencyACL(keyPrefix), PublisherACL(produced...)...) {
 		if !slices.Contains(all, rule) {
 			all = append(all, rule)

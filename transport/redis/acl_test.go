@@ -61,7 +61,7 @@ func TestEffectsHappenOnceWithTheLeastPrivileges(t *testing.T) {
 	client := f.limited("once", redis.EffectsOnceACL("g", "mailer:", []string{"t"}, []string{"u"}))
 	store, err := redis.NewIdempotencyStore(redis.IdempotencyStoreConfig{Client: client, KeyPrefix: "mailer:"})
 	f.check(err)
-	f.check(f.publisher(f.client).Publish("t", numbered(2)...))
+	f.check(f.publisher(f.client).Publish("t", numbered(3)...))
 	r, pub := f.open(redis.SubscriberConfig{Client: client, Lease: time.Minute}, "t"), f.publisher(client)
 	for _, settle := range []func(*transport.Delivery) transport.Outcome{
 		func(d *transport.Delivery) transport.Outcome { return d.DeadLetter(errors.New("bad")) },
@@ -80,6 +80,13 @@ func TestEffectsHappenOnceWithTheLeastPrivileges(t *testing.T) {
 	}
 	if n := f.client.XLen(t.Context(), "u").Val(); n != 2 {
 		t.Errorf("%d published", n)
+	}
+	d, c := f.receive(r), claimOf("k", "a")
+	transport.NewLot(&transport.Route{}, []*transport.Delivery{d})
+	d.HoldClaim(&transport.Held{Claim: &c, Store: store, Done: true, Since: time.Now()})
+	f.check(r.Settle(t.Context(), d.Ack()))
+	if multi, exec := f.calls("multi"), f.calls("exec"); multi != 1 || exec != 1 {
+		t.Errorf("%d transactions begun, %d ended", multi, exec)
 	}
 	if refused := f.refused(); len(refused) > 0 {
 		t.Errorf("the server has refused %q", refused)

@@ -55,3 +55,30 @@ func (a *adding) command(msg *message.Message) *goredis.StringCmd {
 
 // textOf returns bytes that do not change as a string.
 func textOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+// texts are texts and arguments of several commands, allocated for all of them at once.
+type texts struct {
+	room []byte // to append to; no more than there is room for
+	from int    // where in room the next text begins
+	all  []string
+	args []any
+}
+
+func newTexts(commands, args, size int) texts {
+	return texts{room: make([]byte, 0, size), all: make([]string, 0, 2*commands), args: make([]any, 0, args*commands)}
+}
+
+// cut returns what was appended to room since the last call. It is a pointer, because
+// a string in an interface is an allocation of its own.
+func (t *texts) cut() *string {
+	t.all = append(t.all, textOf(t.room[t.from:]))
+	t.from = len(t.room)
+	return &t.all[len(t.all)-1]
+}
+
+// command returns the arguments of a command.
+func (t *texts) command(args ...any) []any {
+	n := len(t.args)
+	t.args = append(t.args, args...)
+	return t.args[n:len(t.args):len(t.args)]
+}

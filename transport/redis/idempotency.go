@@ -99,33 +99,53 @@ func (s *IdempotencyStore) claimNew(ctx context.Context, claims []transport.Clai
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	cmds := make([]*goredis.Cmd, len(claims))
-	for i := range claims {
-		c := &claims[i]
-		cmds[i] = goredis.NewCmd(ctx, "set", s.key(c.Key), claimValue(c), "px", ms(c.Lease), "nx")
-	}
+	cmds := s.setsOf(ctx, claims)
 	var sent error
 	if len(cmds) == 1 {
 		sent = s.shared.Process(ctx, cmds[0])
 	} else {
 		pipe := s.cfg.Client.Pipeline()
-		for _, cmd := range cmds {
-			if err := pipe.Process(ctx, cmd); err != nil {
-				return nil, err
-			}
+		if err := pipe.BatchProcess(ctx, cmds...); err != nil {
+			return nil, err
 		}
 		_, sent = pipe.Exec(ctx)
 	}
 	made = make([]bool, len(claims))
-	for i, cmd := range cmds {
+	for i := range cmds {
+		cmd, _ := cmds[i].(*goredis.StatusCmd)
 		err := cmd.Err()
-		switch made[i] = err == nil && cmd.Val() != nil; {
+		switch made[i] = err == nil && cmd.Val() != ""; {
 		case made[i], errors.Is(err, goredis.Nil):
 		default: // An error, or not even sent; see Publisher.Publish.
 			return nil, cmp.Or(err, sent, errNoReply)
 		}
 	}
 	return made, nil
+}
+
+// setsOf returns the commands that make claims. What they consist of is allocated for
+// all of them at once; see adding.
+func (s *IdempotencyStore) setsOf(ctx context.Context, claims []transport.Claim) []goredis.Cmder {
+	const argsOfClaim = 6
+	n, size := len(claims), 0
+	for i := range claims {
+		size += len(s.cfg.KeyPrefix) + len(claims[i].Key) + sizeOfClaim(&claims[i])
+	}
+	t := newTexts(n, argsOfClaim, size)
+	cmds := make([]goredis.Cmder, n)
+	var lease time.Duration
+	var leaseArg any
+	for i := range claims {
+		c := &claims[i]
+		if leaseArg == nil || c.Lease != lease {
+			lease, leaseArg = c.Lease, ms(c.Lease)
+		}
+		t.room = append(append(t.room, s.cfg.KeyPrefix...), c.Key...)
+		key := t.cut()
+		t.room = appendClaim(t.room, c)
+		cmds[i] = goredis.NewStatusCmd(ctx, t.command("set", key, t.cut(), "px", leaseArg, "nx")...)
+	}
+	return cmds
 }
 
 // look asks what there is under the keys of claims, and makes those that may be made
@@ -230,23 +250,6 @@ func (s *IdempotencyStore) keys(claims []transport.Claim) []string {
 	return keys
 }
 
-// claimValue is what a key holds while it is claimed; see begin.lua.
-func claimValue(c *transport.Claim) string {
-	var room [160]byte
-	b := append(room[:0], 'c')
-	b = append(b, c.Fingerprint...)
-	b = append(b, ' ')
-	b = append(b, c.Token...)
-	b = append(b, ' ')
-	b = strconv.AppendInt(b, int64(c.Attempt), 10)
-	b = append(b, ' ')
-	b = append(b, c.Holder...)
-	return string(b)
-}
-
-// markValue is how the value of a mark begins; what was produced follows.
-func markValue(c *transport.Claim) string { return "d" + c.Fingerprint + " " + c.Token + " " }
-
 func ms(d time.Duration) int64 { return max(d.Milliseconds(), 1) }
 
 func describeClaims(claims []transport.Claim) string {
@@ -258,76 +261,4 @@ func describeClaims(claims []transport.Claim) string {
 		text += fmt.Sprintf(" and %d more", more)
 	}
 	return text
-}
-
-// sharedScript is a script that is called by commands of a sharer.
-type sharedScript struct {
-	*goredis.Script
-	source, hash string
-}
-
-func newSharedScript(source string) *sharedScript {
-	s := goredis.NewScript(source)
-	return &sharedScript{s, source, s.Hash()}
-}
-
-// scriptCall is one call of a script, and its reply.
-type scriptCall struct {
-	script *sharedScript
-	keys   []string
-	args   []any
-	reply  any
-}
-
-func (c *scriptCall) command(ctx context.Context, name, script string) *goredis.Cmd {
-	args := make([]any, 0, 3+len(c.keys)+len(c.args))
-	args = append(args, name, script, len(c.keys))
-	for i := range c.keys {
-		args = append(args, &c.keys[i]) // a string in an interface would be an allocation
-	}
-	return goredis.NewCmd(ctx, append(args, c.args...)...)
-}
-
-// run makes calls of scripts, in one round trip, which it shares with others if
-// it is one call. It returns the first error.
-func (s *sharer) run(ctx context.Context, calls ...*scriptCall) error {
-	err := s.send(ctx, calls, func(c *scriptCall) *goredis.Cmd { return c.command(ctx, "evalsha", c.script.hash) })
-	if hasCode(err, "NOSCRIPT") { // The server does not know it, or not any more.
-		err = s.send(ctx, calls, func(c *scriptCall) *goredis.Cmd { return c.command(ctx, "eval", c.script.source) })
-	}
-	return err
-}
-
-func (s *sharer) send(ctx context.Context, calls []*scriptCall, command func(*scriptCall) *goredis.Cmd) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	cmds := make([]*goredis.Cmd, len(calls))
-	pipe := goredis.Pipeliner(nil)
-	if len(calls) > 1 {
-		pipe = s.client.Pipeline()
-	}
-	var sent error
-	for i, c := range calls {
-		cmds[i] = command(c)
-		if pipe == nil {
-			sent = s.Process(ctx, cmds[i])
-		} else if err := pipe.Process(ctx, cmds[i]); err != nil {
-			return err
-		}
-	}
-	if pipe != nil {
-		_, sent = pipe.Exec(ctx)
-	}
-	for i, cmd := range cmds {
-		err := cmd.Err()
-		if err == nil && cmd.Val() == nil { // not even sent; see Publisher.Publish
-			err = cmp.Or(sent, errNoReply)
-		}
-		if err != nil {
-			return err
-		}
-		calls[i].reply = cmd.Val()
-	}
-	return nil
 }

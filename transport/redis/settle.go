@@ -53,7 +53,7 @@ func (r *receiver) settleAll(ctx context.Context, tasks []*task, failed *failure
 // returns when ctx ends, whatever the server does: the commands may be done then.
 func (r *receiver) run(ctx context.Context, tasks []*task, failed *failures) (again []*task) {
 	pipe := r.cfg.Client.Pipeline()
-	cmds := make([]*goredis.Cmd, len(tasks))
+	cmds := make([]goredis.Cmder, len(tasks))
 	for i, t := range tasks {
 		cmds[i] = t.queue(ctx, pipe)
 	}
@@ -63,19 +63,33 @@ func (r *receiver) run(ctx context.Context, tasks []*task, failed *failures) (ag
 	})
 	if errors.Is(execErr, errWaitEnded) { // The commands are not ours to read.
 		for _, t := range tasks {
+			if t.marking != nil {
+				again = append(again, r.looking(t, execErr, failed)...)
+				continue
+			}
 			t.err = cmp.Or(t.err, execErr)
+			again = append(again, t)
 		}
-		return tasks
+		return again
 	}
 	for i, t := range tasks {
-		err := cmds[i].Err()
-		if err == nil && cmds[i].Val() == nil { // not even sent; see Publisher.Publish
+		if exec, ok := cmds[i].(*goredis.RawCmd); ok {
+			if err := t.marking.failed(exec); err == nil {
+				r.settled(t)
+			} else {
+				again = append(again, r.looking(t, err, failed)...)
+			}
+			continue
+		}
+		cmd, _ := cmds[i].(*goredis.Cmd)
+		err := cmd.Err()
+		if err == nil && cmd.Val() == nil { // not even sent; see Publisher.Publish
 			err = cmp.Or(execErr, errNoReply)
 		}
 		switch {
 		case err == nil && t.commits:
-			r.committed(t, cmds[i].Val(), failed)
-		case err == nil && t.missed(cmds[i].Val()):
+			r.committed(t, cmd.Val(), failed)
+		case err == nil && t.missed(cmd.Val()):
 			again = append(again, t)
 		case err == nil:
 			r.settled(t)

@@ -24,16 +24,19 @@ type task struct {
 	moves    *entry // by the script, whose first arguments are those of whose
 	orphan   bool   // what the last try said of moves
 	commits  bool   // by the script, each outcome by itself
-	whole    bool   // send the script itself: the server does not know it
-	err      error  // of the last try
+	marking  *marking
+	whole    bool  // send the script itself: the server does not know it
+	err      error // of the last try
 }
 
-func (t *task) queue(ctx context.Context, pipe goredis.Pipeliner) *goredis.Cmd {
+func (t *task) queue(ctx context.Context, pipe goredis.Pipeliner) goredis.Cmder {
 	if t.moves != nil { // The group may have gone since the last try.
 		t.orphan = t.moves.receiver.orphan(t.moves)
 		t.args[orphanArg] = t.orphan
 	}
 	switch {
+	case t.marking != nil:
+		return t.marking.queue(ctx, pipe)
 	case t.script == nil:
 		return pipe.Do(ctx, t.args...)
 	case t.whole:
@@ -60,9 +63,11 @@ func (r *receiver) tasks(outcomes []transport.Outcome) ([]*task, *failures) {
 	acks := map[*stream]*task{}  // those whose lease is beyond doubt
 	doubt := map[*stream]*task{} // those of which the server must see whether they are ours
 	more := commits{}            // those that do more than ack
+	sure := markings{}           // those of them that need no look
 	var items itemAcks
 	var tasks []*task
-	safe := time.Now().Add(-r.cfg.Lease / 2)
+	now := time.Now()
+	safe := now.Add(-r.cfg.Lease / 2)
 	states := r.takeAll(outcomes)
 	for i, o := range outcomes {
 		e := entryOf(o)
@@ -80,7 +85,14 @@ func (r *receiver) tasks(outcomes []transport.Outcome) ([]*task, *failures) {
 			continue
 		}
 		held := o.Delivery.HeldClaim()
+		plain := was != unsettled && !e.stream.retry && e.confirmed.After(safe)
 		if held != nil && o.Settlement == transport.Ack && held.Done {
+			if store, ok := r.marks(o, held, now); ok && plain {
+				if t := sure.add(r, e, o, claimAck{store, held}, len(outcomes)); t != nil {
+					tasks = append(tasks, t)
+				}
+				continue
+			}
 			t, err := more.add(e.stream, e, o, held, len(outcomes))
 			if err != nil {
 				failed.add(&task{outcomes: []transport.Outcome{o}}, err)
@@ -103,7 +115,6 @@ func (r *receiver) tasks(outcomes []transport.Outcome) ([]*task, *failures) {
 			tasks = append(tasks, t)
 			continue
 		}
-		plain := was != unsettled && !e.stream.retry && e.confirmed.After(safe)
 		if e.isItem() {
 			items.add(outcomes[i:i+1], e, plain)
 			continue

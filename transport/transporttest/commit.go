@@ -100,6 +100,25 @@ func ackCommitsMarkAndProduced(_ *testing.T, e *env) {
 	e.nothing(r, 2*e.Lease)
 }
 
+// claimBeyondDoubtIsConcluded has claims of which it is known that nobody else holds them.
+func claimBeyondDoubtIsConcluded(_ *testing.T, e *env) {
+	e.publish(4)
+	r, store, begun := e.receiver("g"), e.claims(), time.Now()
+	got := e.claimed(r, store, 4, e.out())
+	for _, d := range got {
+		sure := *d.HeldClaim()
+		sure.Since = begun
+		d.HoldClaim(&sure)
+	}
+	e.settle(r, got[0].Ack(), e.with(got[1], e.out(), "a"), got[2].Retry(time.Hour, errBroken), got[3].Ack())
+	e.settle(r, got[0].Ack())
+	for i, want := range []transport.ClaimState{transport.ClaimMarked, transport.ClaimMarked, transport.ClaimStarted, transport.ClaimMarked} {
+		e.wantClaim(store, e.stranger(got[i]), want)
+	}
+	e.wantProduced(e.out(), "a")
+	e.nothing(r, 2*e.Lease)
+}
+
 func lostClaimCommitsNothing(t *testing.T, e *env) {
 	e.publish(2)
 	r, store, out := e.receiver("g"), e.claims(), e.out()

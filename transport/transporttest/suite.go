@@ -85,6 +85,7 @@ func Run(t *testing.T, h Harness) {
 		{"LivingReceiverKeepsItsLease", livingReceiverKeepsItsLease},
 		{"CrashedReceiversMessagesGoToOthers", crashedReceiversMessagesGoToOthers},
 		{"AckCommitsMarkAndProduced", ackCommitsMarkAndProduced},
+		{"ClaimBeyondDoubtIsConcluded", claimBeyondDoubtIsConcluded},
 		{"LostClaimCommitsNothing", lostClaimCommitsNothing},
 		{"MarkOfAnotherRunOnlyAcks", markOfAnotherRunOnlyAcks},
 		{"OtherSettlementsDropTheClaim", otherSettlementsDropTheClaim},

@@ -1,4 +1,4 @@
--- Makes claims, each by itself. A key holds "c", fingerprint, token, attempt and holder of a claim, or "d", fingerprint,
+-- Makes claims, each by itself. A key holds "c", fingerprint, token, attempt and (in short) holder of a claim, or "d", fingerprint,
 -- token and what was produced of a mark, parted by spaces.
 -- KEYS: keys. ARGV: lease in ms, the claim of each key.
 -- Returns for each: "s" started, "b" busy, "m" another payload, or "d" and what was produced.
