@@ -55,7 +55,7 @@ func (m markings) add(r *receiver, e *entry, o transport.Outcome, k claimAck, mo
 	t.outcomes = append(t.outcomes, o)
 	t.marking.marks = append(t.marking.marks, k)
 	if e.isItem() {
-		t.marking.items.add(o, e, true)
+		t.marking.items.add(t.outcomes[len(t.outcomes)-1:], e, true)
 	} else {
 		t.marking.ids = append(t.marking.ids, &e.id)
 	}
