@@ -7,6 +7,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/logistically/events"
+	"github.com/logistically/events/internal/contextkey"
 	"github.com/logistically/events/transport"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
@@ -199,11 +200,14 @@ func failedAttempt(msg *message.Message) trace.SpanContext {
 // withHeader makes the span the trace of the header in ctx. Headers speak W3C,
 // whatever the propagator does.
 func withHeader(ctx context.Context, sc trace.SpanContext, msg *message.Message) context.Context {
+	if !sc.IsValid() && ctx.Value(contextkey.Header{}) != nil {
+		return ctx // There is a header, and it need not be read.
+	}
 	h, ok := events.HeaderFromContext(ctx)
 	if !ok {
 		h = events.HeaderOf(msg)
 	}
-	if ok && (!sc.IsValid() || names(h.TraceParent, sc)) {
+	if ok && names(h.TraceParent, sc) {
 		return ctx
 	}
 	if sc.IsValid() {

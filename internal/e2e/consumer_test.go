@@ -1,16 +1,13 @@
 package e2e
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"math/rand/v2"
 	"os"
-	"os/signal"
 	"strconv"
-	"syscall"
 	"testing"
 	"time"
 
@@ -66,7 +63,7 @@ func TestMain(m *testing.M) {
 // consume handles webhooks with the five middlewares; its handler fails at
 // random before it has its effect.
 func consume(addr, seedText string) error {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	ctx, stop := listen()
 	defer stop()
 	seed, err := strconv.ParseUint(seedText, 10, 64)
 	if err != nil {

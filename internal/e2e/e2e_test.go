@@ -383,7 +383,7 @@ func startConsumer(t *testing.T, addr string, seed uint64) *consumer {
 	c := &consumer{cmd: exec.Command(os.Args[0])}
 	c.cmd.Env = append(os.Environ(), envRedis+"="+addr, fmt.Sprintf("%s=%d", envSeed, seed))
 	c.cmd.Stdout, c.cmd.Stderr = &c.out, &c.out
-	if err := c.cmd.Start(); err != nil {
+	if err := startListening(c.cmd); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

@@ -10,7 +10,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"os/signal"
 	"strconv"
 	"strings"
 	"syscall"
@@ -46,7 +45,7 @@ var orderGroups = []string{"calm", "storm"}
 
 // serveOrders handles orders; failing is in JSON, by key, how many percent of its attempts fail.
 func serveOrders(addr, failing string) error {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	ctx, stop := listen()
 	defer stop()
 	percent := map[string]int{}
 	if err := json.Unmarshal([]byte(failing), &percent); err != nil {
@@ -139,7 +138,7 @@ func (o *orders) start() *consumer {
 	c := &consumer{cmd: exec.Command(os.Args[0])}
 	c.cmd.Env = append(os.Environ(), envRedis+"="+o.addr, envOrders+"="+string(failing))
 	c.cmd.Stdout, c.cmd.Stderr = &c.out, &c.out
-	o.check(c.cmd.Start())
+	o.check(startListening(c.cmd))
 	return c
 }
 

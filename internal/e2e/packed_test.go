@@ -39,7 +39,7 @@ func TestPackedMessagesSurviveConsumersThatAreKilled(t *testing.T) {
 			cmd.Env = append(cmd.Env, envKill+"=1")
 		}
 		cmd.Stderr = os.Stderr
-		h.check(cmd.Start())
+		h.check(startListening(cmd))
 		t.Cleanup(func() { _ = cmd.Process.Kill() }) // Most often it has ended.
 		return cmd
 	}

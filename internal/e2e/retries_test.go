@@ -1,14 +1,12 @@
 package e2e
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"os/signal"
 	"strconv"
 	"strings"
 	"syscall"
@@ -35,7 +33,7 @@ const (
 // retrying consumes until SIGTERM. Messages whose number is 0 modulo 3 fail always, those
 // with 1 fail three times. The first two waits are in process, the others the transport's.
 func retrying(addr string) error {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	ctx, stop := listen()
 	defer stop()
 	client := goredis.NewClient(&goredis.Options{Addr: addr})
 	sub, err := redis.NewSubscriber(redis.SubscriberConfig{
@@ -88,7 +86,7 @@ func startRetrying(t *testing.T, addr string) *exec.Cmd {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), envRedis+"="+addr, envRetries+"=1")
 	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
+	if err := startListening(cmd); err != nil {
 		t.Fatal(err)
 	}
 	return cmd

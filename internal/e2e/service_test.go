@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
-	"os/signal"
 	"strings"
 	"syscall"
 	"testing"
@@ -41,7 +40,7 @@ const (
 
 // serve runs jobs by their types: quick, slow, shop and hang.
 func serve(addr string) error {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	ctx, stop := listen()
 	defer stop()
 	client := goredis.NewClient(&goredis.Options{Addr: addr})
 	logger := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{Level: slog.LevelError}))
@@ -130,7 +129,7 @@ func startService(t *testing.T, addr string) *consumer {
 	c := &consumer{cmd: exec.Command(os.Args[0])}
 	c.cmd.Env = append(os.Environ(), envRedis+"="+addr, envService+"=1")
 	c.cmd.Stdout, c.cmd.Stderr = &c.out, &c.out
-	if err := c.cmd.Start(); err != nil {
+	if err := startListening(c.cmd); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strconv"
 	"syscall"
@@ -39,6 +38,8 @@ const unpackLease = 8 * time.Second
 
 // unpack receives and settles until SIGTERM, or until it kills itself.
 func unpack(addr, seedText, dir string) error {
+	ctx, stop := listen()
+	defer stop()
 	seed, err := strconv.ParseUint(seedText, 10, 64)
 	if err != nil {
 		return err
@@ -60,8 +61,6 @@ func unpack(addr, seedText, dir string) error {
 	if u.receiver, err = sub.Receiver("t"); err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-	defer stop()
 	for err == nil {
 		err = u.page(ctx)
 	}
@@ -102,8 +101,9 @@ func (u *unpacker) page(ctx context.Context) error {
 	for first := true; len(page) > 0; first = false {
 		n := 1 + u.rand.IntN(len(page))
 		if last && u.crash == duringSettle && !first {
+			after := time.Duration(u.rand.IntN(2000)) * time.Microsecond
 			go func() {
-				<-time.After(time.Duration(u.rand.IntN(2000)) * time.Microsecond)
+				<-time.After(after)
 				kill()
 			}()
 		}
