@@ -177,7 +177,7 @@ func byTypedHandler(ctx context.Context, o *ours, _ string, sub message.Subscrib
 func (o *ours) route(ctx context.Context, sub message.Subscriber, register func(*router.Router) error) error {
 	r, err := router.New(router.Config{
 		Subscriber: sub, Topics: []string{o.topic}, Concurrency: workers(o.load),
-		Prefetch:   max(2*workers(o.load), 256),
+		Prefetch:   max(2*workers(o.load), 512),
 		RetryDelay: func(int) time.Duration { return retryDelay },
 		Logger:     slog.New(slog.DiscardHandler),
 	})
