@@ -90,6 +90,11 @@ func run(ctx context.Context, o options) error {
 	selected := slices.DeleteFunc(scenarios.All(), func(s harness.Scenario) bool {
 		return !o.scenario.MatchString(s.Name) || o.quick && !s.Quick
 	})
+	for i := range selected {
+		if o.quick && selected[i].Rounds > o.rounds {
+			selected[i].Rounds = 0
+		}
+	}
 	switch {
 	case o.compare != "":
 		return compare(os.Stdout, o.compare)

@@ -62,7 +62,7 @@ func publish() []harness.Scenario {
 			Name: "publish-bulk", Title: "4 callers, 100 messages a call", Measure: "publish", Load: load(4, 100), Quick: true,
 			Contestants: []string{redis, memory, wmRedis, gochannel, asynq, river, goRedis, redisBench}, Peer: wmRedis, Best: goRedis,
 		}, {
-			Name: "publish-fsync", Title: "64 callers, one message a call, appendfsync always", Measure: "publish", Load: load(64, 1),
+			Name: "publish-fsync", Title: "64 callers, one message a call, appendfsync always", Measure: "publish", Load: load(64, 1), Split: 4,
 			Server:      []string{"--appendonly", "yes", "--appendfsync", "always"},
 			Contestants: []string{redis, batched, wmRedis, goRedis, pipelined}, Peer: wmRedis, Best: pipelined,
 		},
@@ -72,7 +72,7 @@ func publish() []harness.Scenario {
 func consume() []harness.Scenario {
 	return []harness.Scenario{
 		{
-			Name: "consume", Title: "a handler that does nothing", Measure: "consume", Load: harness.Load{Body: body, Workers: workers}, Quick: true,
+			Name: "consume", Title: "a handler that does nothing", Measure: "consume", Load: harness.Load{Body: body, Workers: workers}, Quick: true, Rounds: 9,
 			Contestants: []string{receiver, redis, typed, subscriber, memoryRecv, memory, wmRedis, wmRouter, gochannel, gochannelRt, asynq, river, typescript, goMessages, goRedis}, Peer: wmRedis, Best: goRedis,
 		}, {
 			Name: "consume-1ms", Title: "handlers that wait for 1 ms, 64 at a time where the contestant can", Measure: "consume",
@@ -139,7 +139,11 @@ func bodies() (all []harness.Scenario) {
 		real := load
 		real.Webhooks = true
 		add("webhooks", "real webhooks, 10 KB on average", "", 0, real)
-		all[len(all)-1].Split = 4
+		if last := &all[len(all)-1]; measure == "publish" {
+			last.Split = 4
+		} else {
+			last.Rounds = 10 // and not shorter: a consumer would hardly have begun
+		}
 	}
 	return all
 }
