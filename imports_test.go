@@ -26,7 +26,7 @@ var mayImport = map[string][]string{
 	"batching":                  {"", "internal/nilcheck", "transport"},
 	"batching/spool":            {"", "internal/nilcheck"},
 	"router":                    {"", "internal/contextkey", "internal/nilcheck", "transport"},
-	"middleware":                {"", "internal/nilcheck", "internal/packed", "transport"},
+	"middleware":                {"", "internal/contextkey", "internal/nilcheck", "internal/packed", "transport"},
 	"middleware/middlewaretest": {"", "transport"},
 	"middleware/sqlonce":        {"", "internal/packed", "internal/sqldialect"},
 	"outbox":                    {"", "internal/nilcheck", "internal/sqldialect", "transport"},
