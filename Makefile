@@ -46,7 +46,7 @@ docs: ## write what of the documentation follows from the code
 fmt: ## format all Go files
 	gofmt -w $$(git ls-files '*.go')
 
-bench: redis-server ## put the library beside its peers and write benchmarks/REPORT.md: about 15 minutes
+bench: redis-server ## put the library beside its peers and write benchmarks/REPORT.md: about 18 minutes
 	cd benchmarks && go run . -out . $(BENCHFLAGS)
 
 bench-quick: redis-server ## the most important scenarios of it, in under 2 minutes, without a report
