@@ -1,6 +1,9 @@
 package pack
 
-import "slices"
+import (
+	"encoding/hex"
+	"slices"
+)
 
 // digits has the value of each lowercase hex digit, and 0xff of other bytes.
 var digits = func() (table [256]byte) {
@@ -32,26 +35,6 @@ func appendHex(b []byte, s string) ([]byte, bool) {
 	return b, true
 }
 
-// pairs has the two lowercase hex digits of each byte.
-var pairs = func() (table [256][2]byte) {
-	const hex = "0123456789abcdef"
-	for i := range table {
-		table[i] = [2]byte{hex[i>>4], hex[i&0xf]}
-	}
-	return table
-}()
-
-// appendHexText appends the lowercase hex of src, two digits at a time, which takes half
-// of the time of encoding/hex.
-func appendHexText(b, src []byte) []byte {
-	n := len(b)
-	b = slices.Grow(b, 2*len(src))[:n+2*len(src)]
-	for i, c := range src {
-		copy(b[n+2*i:n+2*i+2], pairs[c][:])
-	}
-	return b
-}
-
 // appendUUID appends the 16 bytes of a UUID; false if s is none, or not written
 // as RFC 9562 does.
 func appendUUID(b []byte, s string) ([]byte, bool) {
@@ -73,7 +56,7 @@ func appendUUIDText(b, id []byte) []byte {
 		if i > 0 {
 			b = append(b, '-')
 		}
-		b = appendHexText(b, id[:n])
+		b = hex.AppendEncode(b, id[:n])
 		id = id[n:]
 	}
 	return b

@@ -2,6 +2,7 @@ package pack
 
 import (
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"sync"
@@ -145,7 +146,7 @@ func (u *unpacker) value(last, id string) string {
 		return u.cut(n)
 	case kindHex:
 		if bytes := u.bytes(n); u.room(2 * len(bytes)) {
-			return u.made(appendHexText(u.text, bytes))
+			return u.made(hex.AppendEncode(u.text, bytes))
 		}
 	case kindPrefix:
 		if rest := u.cut(u.number()); n <= len(last) && u.room(n+len(rest)) {
