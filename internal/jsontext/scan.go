@@ -122,21 +122,30 @@ func skipString(data []byte, i int) (end int, ok bool) {
 
 // skipText returns where the next quote, backslash or control character is.
 func skipText(data []byte, i int) int {
-	const ones, highs = 0x0101010101010101, 0x8080808080808080
-	for ; len(data)-i >= 8; i += 8 {
-		// https://graphics.stanford.edu/~seander/bithacks.html#ZeroInWord: the lowest
-		// of the bits that remain is that of the first byte that is below 0x20, or
-		// nothing after the exclusive or.
-		x := binary.LittleEndian.Uint64(data[i:])
-		quote, slash := x^'"'*ones, x^'\\'*ones
-		if found := ((x-' '*ones)&^x | (quote-ones)&^quote | (slash-ones)&^slash) & highs; found != 0 {
-			return i + bits.TrailingZeros64(found)/8
+	for ; len(data)-i >= 16; i += 16 {
+		words := data[i : i+16]
+		first, second := marks(binary.LittleEndian.Uint64(words)), marks(binary.LittleEndian.Uint64(words[8:]))
+		if first != 0 {
+			return i + bits.TrailingZeros64(first)/8
+		}
+		if second != 0 {
+			return i + 8 + bits.TrailingZeros64(second)/8
 		}
 	}
 	for i < len(data) && data[i] >= ' ' && data[i] != '"' && data[i] != '\\' {
 		i++
 	}
 	return i
+}
+
+// marks returns bits of which the lowest is that of the first byte of a word that ends
+// or escapes text, or 0 if there is none.
+// https://graphics.stanford.edu/~seander/bithacks.html#HasLessInWord
+func marks(x uint64) uint64 {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	low := x ^ ('"'^' ')*ones // Control characters stay below a space, and a quote becomes one.
+	slash := x ^ '\\'*ones
+	return ((low-(' '+1)*ones)&^low | (slash-ones)&^slash) & highs
 }
 
 func isHex(c byte) bool {
