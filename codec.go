@@ -22,11 +22,11 @@ var JSON Codec = jsonCodec{}
 type jsonCodec struct{}
 
 func (jsonCodec) Marshal(body any) ([]byte, error) {
-	switch raw := body.(type) {
-	case json.RawMessage:
-		return rawJSON(raw)
-	case []byte:
-		return rawJSON(raw)
+	if raw, ok := rawOf(body); ok {
+		if err := checkJSON(raw); err != nil {
+			return nil, err
+		}
+		return bytes.Clone(raw), nil // The caller may use its slice again.
 	}
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)
@@ -41,12 +41,11 @@ func (jsonCodec) Unmarshal(data []byte, body any) error {
 	return json.Unmarshal(data, body)
 }
 
-func rawJSON(raw []byte) ([]byte, error) {
-	if !jsontext.Valid(raw) {
-		var v any // Unmarshal says where the fault is.
-		if err := json.Unmarshal(raw, &v); err != nil {
-			return nil, err
-		}
+// checkJSON returns an error unless raw is one JSON value.
+func checkJSON(raw []byte) error {
+	if jsontext.Valid(raw) {
+		return nil
 	}
-	return bytes.Clone(raw), nil // The caller may use its slice again.
+	var v any // Unmarshal says where the fault is.
+	return json.Unmarshal(raw, &v)
 }

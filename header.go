@@ -3,12 +3,12 @@ package events
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"strings"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/logistically/events/internal/contextkey"
+	"github.com/logistically/events/internal/hextext"
 )
 
 // Metadata keys under which a [Header] travels with a Watermill message. The
@@ -117,8 +117,7 @@ func setHeader(msg *message.Message, h *Header, clock string) {
 func Hash(body []byte) string {
 	sum := sha256.Sum256(body)
 	var text [2 * sha256.Size]byte
-	hex.Encode(text[:], sum[:])
-	return string(text[:])
+	return string(hextext.Append(text[:0], sum[:]))
 }
 
 // DefaultTopic names the topic of an event type: its first segment and

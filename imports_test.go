@@ -15,7 +15,7 @@ const module = "github.com/logistically/events"
 // mayImport is the direction of imports: for each package of the library, the
 // packages of this module that its shipped code may import.
 var mayImport = map[string][]string{
-	"":                          {"internal/contextkey", "internal/jsontext", "internal/nilcheck"},
+	"":                          {"internal/contextkey", "internal/hextext", "internal/jsontext", "internal/nilcheck"},
 	"transport":                 {"", "internal/contextkey", "internal/nilcheck"},
 	"transport/redis":           {"", "transport", "transport/redis/internal/pack", "internal/jsontext", "internal/nilcheck"},
 	"transport/memory":          {"", "transport"},
@@ -32,6 +32,7 @@ var mayImport = map[string][]string{
 	"outbox":                    {"", "internal/nilcheck", "internal/sqldialect", "transport"},
 	"eventstest":                {"", "router", "transport", "transport/memory"},
 	"internal/contextkey":       {},
+	"internal/hextext":          {},
 	"internal/jsontext":         {},
 	"observability":             {""},
 	"config":                    {"", "batching", "middleware", "router", "transport/console", "transport/memory", "transport/redis"},
@@ -43,13 +44,13 @@ var mayImport = map[string][]string{
 	"internal/redisserver":      {},
 	"internal/webhooks":         {},
 
-	"transport/redis/internal/pack": {},
+	"transport/redis/internal/pack": {"internal/hextext"},
 }
 
 // mayLink names, for packages that people link into services, what they may
 // import from other modules.
 var mayLink = map[string][]string{
-	"":                 {"github.com/ThreeDotsLabs/watermill/message", "github.com/google/uuid"},
+	"":                 {"github.com/ThreeDotsLabs/watermill/message"},
 	"transport":        {"github.com/ThreeDotsLabs/watermill/message"},
 	"transport/redis":  {"github.com/ThreeDotsLabs/watermill/message", "github.com/redis/go-redis/v9", "github.com/vmihailenco/msgpack/v5", "github.com/cenkalti/backoff/v4", "github.com/google/uuid"},
 	"transport/memory": {"github.com/ThreeDotsLabs/watermill/message"},

@@ -50,7 +50,6 @@ const (
 )
 
 const (
-	uuidSize    = 36
 	leastHex    = 32 // a shorter value is as well off as text
 	leastPrefix = 4  // of a value before
 )

@@ -7,6 +7,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/klauspost/compress/zstd"
+	"github.com/logistically/events/internal/hextext"
 )
 
 // encoder is shared: EncodeAll may be called concurrently, and keeps what it needs.
@@ -107,14 +108,14 @@ func (p *Packer) value(v, last, id string) {
 	case v == id && v != "":
 		p.kind(otherID, kindOther)
 		return
-	case len(v) == uuidSize:
-		if p.binary, ok = appendUUID(p.binary, v); ok {
+	case len(v) == hextext.UUIDSize:
+		if p.binary, ok = hextext.DecodeUUID(p.binary, v); ok {
 			p.kind(otherUUID, kindOther)
 			p.text += len(v)
 			return
 		}
 	case len(v) >= leastHex:
-		if p.binary, ok = appendHex(p.binary, v); ok {
+		if p.binary, ok = hextext.Decode(p.binary, v); ok {
 			p.kind(len(v)/2, kindHex)
 			p.text += len(v)
 			return

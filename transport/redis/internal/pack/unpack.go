@@ -2,7 +2,6 @@ package pack
 
 import (
 	"encoding/binary"
-	"encoding/hex"
 	"fmt"
 	"slices"
 	"sync"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/klauspost/compress/zstd"
+	"github.com/logistically/events/internal/hextext"
 )
 
 // decoder is shared. It never makes more of a frame than there is room for.
@@ -146,7 +146,7 @@ func (u *unpacker) value(last, id string) string {
 		return u.cut(n)
 	case kindHex:
 		if bytes := u.bytes(n); u.room(2 * len(bytes)) {
-			return u.made(hex.AppendEncode(u.text, bytes))
+			return u.made(hextext.Append(u.text, bytes))
 		}
 	case kindPrefix:
 		if rest := u.cut(u.number()); n <= len(last) && u.room(n+len(rest)) {
@@ -155,8 +155,8 @@ func (u *unpacker) value(last, id string) string {
 	case kindOther:
 		switch n {
 		case otherUUID:
-			if bytes := u.bytes(16); len(bytes) == 16 && u.room(uuidSize) {
-				return u.made(appendUUIDText(u.text, bytes))
+			if bytes := u.bytes(16); len(bytes) == 16 && u.room(hextext.UUIDSize) {
+				return u.made(hextext.AppendUUID(u.text, [16]byte(bytes)))
 			}
 		case otherSame:
 			return last
