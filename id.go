@@ -46,12 +46,14 @@ func appendID(b []byte, tick int64, random []byte) []byte {
 
 const randomSize = 8
 
-// textOf makes the text of a message with such a body, published at such a time.
+// textOf makes the text of a message with such a body, published at such a time, and
+// that of the time behind it.
 func textOf(now time.Time, body []byte) string {
 	var random [randomSize]byte
 	_, _ = rand.Read(random[:]) // It never fails.
-	var room [textSize]byte
-	return string(appendText(room[:0], ticks(now, 1), random[:], body))
+	var room [textSize + len(time.RFC3339Nano)]byte
+	text := appendText(room[:0], ticks(now, 1), random[:], body)
+	return string(now.AppendFormat(text, time.RFC3339Nano)) // as timeText does
 }
 
 // together is of how many messages the texts are made together.

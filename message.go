@@ -22,7 +22,8 @@ func (p *Publisher) Message(ctx context.Context, eventType string, body any) (ms
 	if err != nil {
 		return nil, err
 	}
-	return newMessage(ctx, h, timeText(h.Time), textOf(h.Time, payload), payload), nil
+	text := textOf(h.Time, payload)
+	return newMessage(ctx, h, text[textSize:], text[:textSize], payload), nil
 }
 
 // Messages makes the messages that [PublishAll] publishes: one for each body, in
@@ -67,7 +68,7 @@ func (p *Publisher) header(ctx context.Context, eventType string) (h Header, err
 	h = Header{
 		Type:    eventType,
 		Origin:  p.cfg.Origin,
-		Time:    time.Now().UTC().Truncate(time.Microsecond),
+		Time:    time.UnixMicro(time.Now().UnixMicro()).UTC(), // Truncate is slower.
 		Version: p.cfg.Version,
 	}
 	if cause, ok := HeaderFromContext(ctx); ok {
