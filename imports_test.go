@@ -50,7 +50,7 @@ var mayImport = map[string][]string{
 // mayLink names, for packages that people link into services, what they may
 // import from other modules.
 var mayLink = map[string][]string{
-	"":                 {"github.com/ThreeDotsLabs/watermill/message"},
+	"":                 {"github.com/ThreeDotsLabs/watermill/message", "github.com/google/uuid"},
 	"transport":        {"github.com/ThreeDotsLabs/watermill/message"},
 	"transport/redis":  {"github.com/ThreeDotsLabs/watermill/message", "github.com/redis/go-redis/v9", "github.com/vmihailenco/msgpack/v5", "github.com/cenkalti/backoff/v4", "github.com/google/uuid"},
 	"transport/memory": {"github.com/ThreeDotsLabs/watermill/message"},

@@ -22,7 +22,10 @@ func (p *Publisher) Message(ctx context.Context, eventType string, body any) (ms
 	if err != nil {
 		return nil, err
 	}
-	text := textOf(h.Time, payload)
+	text, err := textOf(h.Time, payload)
+	if err != nil {
+		return nil, fmt.Errorf("events: publish %s: %w", eventType, err)
+	}
 	return newMessage(ctx, h, text[textSize:], text[:textSize], payload), nil
 }
 
@@ -46,7 +49,10 @@ func Messages[T any](ctx context.Context, p *Publisher, eventType string, bodies
 		if payloads, err = encodeAll(ctx, p, eventType, rest[:min(len(rest), together)], payloads); err != nil {
 			return nil, fmt.Errorf("events: bodies[%d] of %d: %w", len(made)+len(payloads), len(bodies), err)
 		}
-		texts := textsOf(h.Time, payloads)
+		texts, err := textsOf(payloads)
+		if err != nil {
+			return nil, fmt.Errorf("events: publish %s: %w", eventType, err)
+		}
 		for i, payload := range payloads {
 			made = append(made, newMessage(ctx, h, clock, texts[i*textSize:(i+1)*textSize], payload))
 		}
