@@ -129,6 +129,7 @@ func Idempotency(cfg IdempotencyConfig) (message.HandlerMiddleware, error) {
 		// Without a colon in the scope, no two pairs of scope and key are the same.
 		prefix: strings.NewReplacer("%", "%25", ":", "%3A").Replace(cfg.Scope) + ":",
 	}
+	i.seeing = i.look
 	return func(next message.HandlerFunc) message.HandlerFunc {
 		return func(msg *message.Message) ([]*message.Message, error) { return i.handle(msg, next) }
 	}, nil

@@ -63,7 +63,7 @@ func (i *idempotency) madeAhead(ctx context.Context, d *transport.Delivery, key 
 	if lot == nil {
 		return nil, result, nil
 	}
-	lot.LookAhead(i, i.look)
+	lot.LookAhead(i, i.seeing)
 	a, _ := lot.Value(i).(*ahead)
 	if a == nil || a.seen[place].key != key || !hasFingerprint(msg, a.seen[place].fingerprint) {
 		return nil, result, nil

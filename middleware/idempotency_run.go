@@ -20,6 +20,7 @@ import (
 type idempotency struct {
 	IdempotencyConfig
 	prefix string
+	seeing func(*transport.Lot) // look; a method value would be an allocation at each use
 }
 
 func (i *idempotency) handle(msg *message.Message, next message.HandlerFunc) ([]*message.Message, error) {

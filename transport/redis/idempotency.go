@@ -132,7 +132,7 @@ func (s *IdempotencyStore) setsOf(ctx context.Context, claims []transport.Claim)
 		size += len(s.cfg.KeyPrefix) + len(claims[i].Key) + sizeOfClaim(&claims[i])
 	}
 	t := newTexts(n, argsOfClaim, size)
-	cmds := make([]goredis.Cmder, n)
+	cmds, made := make([]goredis.Cmder, n), make([]goredis.StatusCmd, n)
 	var lease time.Duration
 	var leaseArg any
 	for i := range claims {
@@ -143,7 +143,8 @@ func (s *IdempotencyStore) setsOf(ctx context.Context, claims []transport.Claim)
 		t.room = append(append(t.room, s.cfg.KeyPrefix...), c.Key...)
 		key := t.cut()
 		t.room = appendClaim(t.room, c)
-		cmds[i] = goredis.NewStatusCmd(ctx, t.command("set", key, t.cut(), "px", leaseArg, "nx")...)
+		made[i] = *goredis.NewStatusCmd(ctx, t.command("set", key, t.cut(), "px", leaseArg, "nx")...)
+		cmds[i] = &made[i]
 	}
 	return cmds
 }

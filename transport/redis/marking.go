@@ -74,6 +74,7 @@ func (m *marking) queue(ctx context.Context, pipe goredis.Pipeliner) *goredis.Ra
 	// What the commands consist of is allocated for all of them at once; see adding.
 	t := newTexts(len(m.marks), argsOfSet, size)
 	m.queued = make([]goredis.Cmder, 0, len(m.marks)+4)
+	sets := make([]goredis.StatusCmd, len(m.marks))
 	m.queued = append(m.queued, goredis.NewStatusCmd(ctx, "multi"))
 	var keep time.Duration
 	var keepArg any
@@ -86,7 +87,8 @@ func (m *marking) queue(ctx context.Context, pipe goredis.Pipeliner) *goredis.Ra
 		t.room = append(append(t.room, k.store.cfg.KeyPrefix...), c.Key...)
 		key := t.cut()
 		t.room = appendMark(t.room, c)
-		m.queued = append(m.queued, goredis.NewStatusCmd(ctx, t.command("set", key, t.cut(), "px", keepArg)...))
+		sets[i] = *goredis.NewStatusCmd(ctx, t.command("set", key, t.cut(), "px", keepArg)...)
+		m.queued = append(m.queued, &sets[i])
 	}
 	m.queueAcks(ctx)
 	exec := goredis.NewRawCmd(ctx, "exec")
