@@ -10,6 +10,6 @@ import (
 func All() []harness.Contestant {
 	return slices.Concat(EventsRedis(), EventsMemory(), []harness.Contestant{
 		Redisstream(), RedisstreamRouter(), RedisstreamChain(), Gochannel(), GochannelRouter(), Asynq(), RiverSQLite(), Typescript(),
-		GoRedis(), GoRedisMessages(), GoRedisAutoPipeline(), RedisBenchmark(),
+		GoRedis(), GoRedisMessages(), GoRedisAutoPipeline(), RedisBenchmark(), RedisBenchmarkEntries(),
 	})
 }

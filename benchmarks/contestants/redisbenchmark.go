@@ -15,15 +15,37 @@ import (
 )
 
 // RedisBenchmark is Redis's own load generator, a C program: what the server
-// takes when the client costs next to nothing.
+// takes when the client costs next to nothing. Its entries are bodies, and nothing else.
 func RedisBenchmark() harness.Contestant {
+	return redisBenchmarkOf("redis-benchmark", func() ([]string, error) { return []string{"payload"}, nil })
+}
+
+// RedisBenchmarkEntries is RedisBenchmark with the entries of the other contestants: a
+// UUID and metadata beside the body, the same in all.
+func RedisBenchmarkEntries() harness.Contestant {
+	return redisBenchmarkOf("redis-benchmark, entries", func() ([]string, error) {
+		values, err := headed()
+		if err != nil {
+			return nil, err
+		}
+		args := make([]string, len(values)-1) // The body comes last.
+		for i := range args {
+			args[i] = fmt.Sprintf("%s", values[i])
+		}
+		return args, nil
+	})
+}
+
+// redisBenchmarkOf writes entries with these fields and values, of which the last is
+// the field that has the body.
+func redisBenchmarkOf(name string, fields func() ([]string, error)) harness.Contestant {
 	const reason = "only publishes"
 	limits := map[string]string{}
 	for _, measure := range []string{"consume", "handlers", "drain", "storm", "fanout", "mixed", "latency", "recovery", "idle", "memory", "stored"} {
 		limits[measure] = reason
 	}
 	return harness.Contestant{
-		Name:    "redis-benchmark",
+		Name:    name,
 		Kind:    harness.Ceiling,
 		Library: "redis-benchmark " + redisBenchmarkVersion(),
 		Redis:   true,
@@ -33,7 +55,11 @@ func RedisBenchmark() harness.Contestant {
 			if err != nil {
 				return nil, fmt.Errorf("find redis-benchmark, which comes with Redis's tools: %w", err)
 			}
-			return redisBenchmark{env: env, path: path}, nil
+			before, err := fields()
+			if err != nil {
+				return nil, fmt.Errorf("fields of redis-benchmark's entries: %w", err)
+			}
+			return redisBenchmark{env: env, path: path, fields: before}, nil
 		},
 	}
 }
@@ -65,8 +91,9 @@ const (
 )
 
 type redisBenchmark struct {
-	env  harness.Env
-	path string
+	env    harness.Env
+	path   string
+	fields []string // and values, before the body
 }
 
 // Measure implements harness.External for the measure "publish". Callers and Bulk
@@ -84,9 +111,9 @@ func (b redisBenchmark) Measure(ctx context.Context, measure string) (messages i
 		size = meanWebhook
 	}
 	n := min(redisBenchmarkMost, redisBenchmarkBytes/max(size, 1))
-	cmd := exec.CommandContext(ctx, b.path, "-p", port, "-n", strconv.Itoa(n),
-		"-c", strconv.Itoa(redisBenchmarkClients), "-P", strconv.Itoa(redisBenchmarkPipeline), "--csv",
-		"-x", "XADD", b.env.Topic, "*", "payload") // -x: the body comes from the input, for an argument has a limit
+	args := []string{"-p", port, "-n", strconv.Itoa(n), "-c", strconv.Itoa(redisBenchmarkClients), "-P", strconv.Itoa(redisBenchmarkPipeline), "--csv",
+		"-x", "XADD", b.env.Topic, "*"} // -x: the body comes from the input, for an argument has a limit
+	cmd := exec.CommandContext(ctx, b.path, append(args, b.fields...)...)
 	var failure bytes.Buffer
 	cmd.Stdin, cmd.Stderr = strings.NewReader(strings.Repeat("x", size)), &failure
 	out, err := cmd.Output()

@@ -33,6 +33,7 @@ const (
 	goMessages  = "go-redis, messages"
 	pipelined   = "go-redis autopipeline"
 	redisBench  = "redis-benchmark"
+	benchEntry  = "redis-benchmark, entries"
 )
 
 // body is the size of a message body where a scenario is not about it.
@@ -60,7 +61,7 @@ func publish() []harness.Scenario {
 			Contestants: []string{redis, batched, buffered, memory, wmRedis, gochannel, typescript, goRedis, pipelined}, Peer: wmRedis, Best: pipelined,
 		}, {
 			Name: "publish-bulk", Title: "4 callers, 100 messages a call", Measure: "publish", Load: load(4, 100), Quick: true,
-			Contestants: []string{redis, memory, wmRedis, gochannel, asynq, river, goRedis, redisBench}, Peer: wmRedis, Best: goRedis,
+			Contestants: []string{redis, memory, wmRedis, gochannel, asynq, river, goRedis, benchEntry, redisBench}, Peer: wmRedis, Best: goRedis,
 		}, {
 			Name: "publish-fsync", Title: "64 callers, one message a call, appendfsync always", Measure: "publish", Load: load(64, 1), Split: 4,
 			Server:      []string{"--appendonly", "yes", "--appendfsync", "always"},
