@@ -91,7 +91,8 @@ func (s *stage) size() int {
 	if load.Backlog > 0 {
 		return load.Backlog
 	}
-	n := 2 * leastMessages
+	least := max(leastMessages, s.contestant.Least)
+	n := 2 * least
 	if s.perSec > 0 {
 		n = int(s.perSec * s.duration.Seconds())
 	}
@@ -99,7 +100,7 @@ func (s *stage) size() int {
 	if load.Webhooks {
 		size = 10 << 10
 	}
-	return min(max(n/max(load.Groups, 1), leastMessages/max(load.Groups, 1)), mostMessages, mostBytes/max(size, 1))
+	return min(max(n, least)/max(load.Groups, 1), mostMessages, mostBytes/max(size, 1))
 }
 
 // prepare stores what a round consumes and returns how many messages that are.

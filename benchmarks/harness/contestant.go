@@ -29,6 +29,10 @@ type Contestant struct {
 	// Limits lists what it cannot do, by the name of a scenario's measure, with
 	// the reason that the report gives.
 	Limits map[string]string
+	// Least is how many messages a round has at least that is measured by handling
+	// what is stored: more than it takes up at once, or else that would be all that is
+	// measured. Zero means a few hundred.
+	Least int
 	// Open prepares it for one measurement. What it starts ends with Close.
 	Open func(ctx context.Context, env Env) (System, error)
 }
