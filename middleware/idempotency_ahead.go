@@ -68,25 +68,39 @@ func (i *idempotency) madeAhead(ctx context.Context, d *transport.Delivery, key 
 	if a == nil || a.seen[place].key != key || !hasFingerprint(msg, a.seen[place].fingerprint) {
 		return nil, result, nil
 	}
-	if a.began.CompareAndSwap(false, true) {
-		a.begin(context.WithoutCancel(ctx), i) // The claims are of others, too.
-	} else {
-		// It takes no longer than for the handler that makes them, whose context does not
-		// end them either.
-		<-a.ended
+	if err := a.await(ctx, i); err != nil {
+		return nil, result, fmt.Errorf("middleware: idempotency: claim %q: %w", key, err)
 	}
 	r := &a.runs[place]
 	if r.nth < 0 || r.used.Swap(true) {
 		return nil, result, nil
 	}
 	r.ctx, r.holds, r.since = ctx, d, a.at
-	if ctx.Err() != nil {
-		return &r.claim, result, fmt.Errorf("middleware: idempotency: claim %q: %w", r.Key, context.Cause(ctx))
-	}
 	if a.err != nil || time.Since(a.at) > i.Lease/2 {
 		return nil, result, nil
 	}
 	return &r.claim, a.results[r.nth], nil
+}
+
+// await has the claims made, unless that has begun already, and waits for them. When it
+// returns an error, the claim of the handler that waited may be made all the same: its next
+// attempt has it, or settling drops it, or it is taken over by who has the delivery next.
+func (a *ahead) await(ctx context.Context, i *idempotency) error {
+	if a.began.CompareAndSwap(false, true) {
+		a.begin(context.WithoutCancel(ctx), i) // The claims are of others, too.
+		return context.Cause(ctx)
+	}
+	select {
+	case <-a.ended: // as most often: then nobody's context is asked
+		return nil
+	default:
+	}
+	select {
+	case <-a.ended:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // begin makes the claims.

@@ -292,6 +292,57 @@ func TestASlowStoreIsWaitedForNoLongerThanTheHandlerMay(t *testing.T) {
 	})
 }
 
+// Whose claim another handler is making waits for no longer than it may, and finds the
+// claim at its next attempt.
+func TestAHandlerWaitsForClaimsOfOthersWithinItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		release := make(chan struct{})
+		s.store.slow = func() { <-release }
+		s.publish(0, 3)
+		sub, err := memory.NewSubscriber(s.broker, memory.SubscriberConfig{Group: "g", Lease: time.Hour})
+		must(t, err)
+		r, err := sub.Receiver("in")
+		must(t, err)
+		page, err := r.Receive(t.Context(), 3)
+		must(t, err)
+		mw := idempotency(t, middleware.IdempotencyConfig{Store: s.store, Lease: time.Hour})
+		handle := func(d *transport.Delivery, within time.Duration) error {
+			ctx, cancel := context.WithTimeout(context.Background(), within)
+			defer cancel()
+			d.Message.SetContext(transport.ContextWithDelivery(ctx, d, full))
+			_, err := mw(func(*message.Message) ([]*message.Message, error) { return nil, nil })(d.Message)
+			return err
+		}
+		route := &transport.Route{}
+		transport.NewLot(route, page[:1])
+		close(release)
+		must(t, handle(page[0], time.Minute)) // From now on the middleware looks ahead.
+
+		release = make(chan struct{})
+		transport.NewLot(route, page[1:])
+		first := make(chan error)
+		go func() { first <- handle(page[1], time.Minute) }()
+		synctest.Wait()
+		began := time.Now()
+		if err := handle(page[2], time.Second); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != time.Second {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+		close(release)
+		must(t, <-first)
+		must(t, handle(page[2], time.Second))
+		for i, d := range page {
+			if h := d.HeldClaim(); h == nil || !h.Done {
+				t.Errorf("delivery %d: its ack does not mark it: %+v", i, h)
+			}
+		}
+		if calls := s.store.begins.Load(); calls != 2 {
+			t.Errorf("%d calls to claim", calls)
+		}
+		must(t, r.Close())
+	})
+}
+
 func TestAStoreThatIsDownLosesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t)

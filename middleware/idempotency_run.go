@@ -55,7 +55,7 @@ func (i *idempotency) handle(msg *message.Message, next message.HandlerFunc) ([]
 func (i *idempotency) begin(ctx context.Context, key string, msg *message.Message) (*claim, transport.ClaimResult, error) {
 	d, _ := transport.DeliveryFromContext(ctx)
 	if d != nil {
-		if c, result, err := i.madeAhead(ctx, d, key, msg); c != nil {
+		if c, result, err := i.madeAhead(ctx, d, key, msg); c != nil || err != nil {
 			return c, result, err
 		}
 	}
