@@ -21,12 +21,8 @@ const DefaultPublishWait = 5 * time.Second
 
 // LimitPublisherConfig configures [LimitPublisher].
 type LimitPublisherConfig struct {
-	// Limiter hands out turns: Take takes the next one of key, if that comes within a
-	// time, and returns how long until then, 0 for now; otherwise it takes none and
-	// returns false. Required. It must be safe for concurrent use.
-	Limiter interface {
-		Take(ctx context.Context, key string, within time.Duration) (wait time.Duration, ok bool, err error)
-	}
+	// Limiter is asked for a turn for each message. Required.
+	Limiter Limiter
 	// Key is what the limiter knows the rate by. Empty is a key like others.
 	Key string
 	// MaxWait is the longest that a call of Publish waits for its turns. Zero means
@@ -49,7 +45,7 @@ func LimitPublisher(next message.Publisher, cfg LimitPublisherConfig) (message.P
 	case nilcheck.IsNil(next):
 		return nil, configError("LimitPublisher next", next, "is nil", "pass a message.Publisher, such as redis.NewPublisher's")
 	case nilcheck.IsNil(cfg.Limiter):
-		return nil, configError("LimitPublisherConfig.Limiter", cfg.Limiter, "is nil", "set it to a limiter")
+		return nil, configError("LimitPublisherConfig.Limiter", cfg.Limiter, "is nil", "set it to a Limiter, such as middleware.NewLocalLimiter's")
 	case cfg.MaxWait < 0:
 		return nil, configError("LimitPublisherConfig.MaxWait", cfg.MaxWait, "is negative", "set it to a duration, or to 0 for 5 s")
 	}
