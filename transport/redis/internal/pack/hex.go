@@ -1,9 +1,6 @@
 package pack
 
-import (
-	"encoding/hex"
-	"slices"
-)
+import "slices"
 
 // digits has the value of each lowercase hex digit, and 0xff of other bytes.
 var digits = func() (table [256]byte) {
@@ -48,16 +45,4 @@ func appendUUID(b []byte, s string) ([]byte, bool) {
 		}
 	}
 	return b, true
-}
-
-// appendUUIDText appends the text of the UUID of 16 bytes.
-func appendUUIDText(b, id []byte) []byte {
-	for i, n := range [...]int{4, 2, 2, 2, 6} {
-		if i > 0 {
-			b = append(b, '-')
-		}
-		b = hex.AppendEncode(b, id[:n])
-		id = id[n:]
-	}
-	return b
 }

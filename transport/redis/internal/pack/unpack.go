@@ -2,8 +2,8 @@ package pack
 
 import (
 	"encoding/binary"
-	"encoding/hex"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"unsafe"
@@ -56,6 +56,10 @@ func Parse(s string) (Pack, error) {
 	return Pack{Messages: messages, Bytes: bytes, block: block, text: text, binary: r.left[:binary], frame: r.left[binary:]}, nil
 }
 
+// slack is how much more room than a block needs the decoder likes to have: it then
+// copies without looking for the end each time.
+const slack = 32
+
 // Message is a message that was packed.
 type Message struct {
 	UUID     string
@@ -67,7 +71,8 @@ type Message struct {
 // are parts of one array, and the caller's to change, as are their metadata.
 func (p Pack) Unpack(buf []Message) ([]Message, error) {
 	frame := unsafe.Slice(unsafe.StringData(p.frame), len(p.frame)) // only read
-	block, err := decoder().DecodeAll(frame, make([]byte, 0, p.block))
+	memory := make([]byte, p.block+slack+p.text)                    // one for both: the collector has less to do
+	block, err := decoder().DecodeAll(frame, memory[:0:p.block+slack])
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrPack, err)
 	}
@@ -76,7 +81,7 @@ func (p Pack) Unpack(buf []Message) ([]Message, error) {
 	}
 	head := block[:len(block)-p.Bytes]
 	payloads := block[len(head):]
-	u := unpacker{reader: reader{left: unsafe.String(unsafe.SliceData(head), len(head))}, binary: p.binary, text: make([]byte, 0, p.text)}
+	u := unpacker{reader: reader{left: unsafe.String(unsafe.SliceData(head), len(head))}, binary: p.binary, text: memory[p.block+slack:][:0:p.text]}
 	if p.Messages > len(head) {
 		return nil, errHead
 	}
@@ -101,9 +106,10 @@ var errHead = fmt.Errorf("%w: its head is broken", ErrPack)
 type unpacker struct {
 	reader
 	binary string
-	text   []byte   // of values that are not in the block as they are; never grows
-	keys   []string // of the message before
-	last   []string // its values
+	text   []byte           // of values that are not in the block as they are; never grows
+	keys   []string         // of the message before
+	last   []string         // its values
+	before message.Metadata // with these keys and values
 }
 
 // message reads a message, without its payload, and returns the size of that.
@@ -117,12 +123,24 @@ func (u *unpacker) message(msg *Message) (size int) {
 		return 0
 	}
 	u.last[0] = u.value(u.last[0], "")
-	msg.UUID, msg.Metadata = u.last[0], make(message.Metadata, len(u.keys))
+	if u.before == nil {
+		u.before = make(message.Metadata, len(u.keys))
+		for _, key := range u.keys {
+			u.before[key] = ""
+		}
+	}
+	// A copy, in which only what differs is written, costs less than a map of its own.
+	md := maps.Clone(u.before)
 	for i, key := range u.keys {
+		if u.same() {
+			continue
+		}
 		v := u.value(u.last[1+i], u.last[0])
 		u.last[1+i] = v
-		msg.Metadata[key] = v
+		md[key] = v
 	}
+	u.before = md
+	msg.UUID, msg.Metadata = u.last[0], md
 	return u.number()
 }
 
@@ -131,10 +149,19 @@ func (u *unpacker) newKeys(n int) {
 		u.failed = true
 		return
 	}
-	u.keys, u.last = make([]string, n), make([]string, 1+n)
+	u.keys, u.last, u.before = make([]string, n), make([]string, 1+n), nil
 	for i := range u.keys {
 		u.keys[i] = u.cut(u.number())
 	}
+}
+
+// same reports whether the next value is the one before, and skips it if so.
+func (u *unpacker) same() bool {
+	if u.left == "" || u.left[0] != otherSame<<2|kindOther {
+		return false
+	}
+	u.left = u.left[1:]
+	return true
 }
 
 // value reads a value. last is the one before, and id the UUID of the message.
@@ -146,7 +173,7 @@ func (u *unpacker) value(last, id string) string {
 		return u.cut(n)
 	case kindHex:
 		if bytes := u.bytes(n); u.room(2 * len(bytes)) {
-			return u.made(hex.AppendEncode(u.text, bytes))
+			return u.made(appendHexText(u.text, bytes))
 		}
 	case kindPrefix:
 		if rest := u.cut(u.number()); n <= len(last) && u.room(n+len(rest)) {
