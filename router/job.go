@@ -16,18 +16,18 @@ type job struct {
 	handler  *handler        // nil: there is none for it
 	base     context.Context // the delivery's own; it ends with the lease
 	from     *source
-	number   int64     // in the order of arrival
-	arrived  time.Time // at the router
-	keyless  error     // why its lane's OrderBy gave no key, if it failed
+	number   int64         // in the order of arrival
+	arrived  time.Duration // when, after the session had begun
+	keyless  error         // why its lane's OrderBy gave no key, if it failed
 
 	// Guarded by the lock of its lane.
 	line  *line // of its key; nil where there is no order
 	aside bool  // does not count against the window of its lane: see limits.go
 
-	// Set by the worker that handles it, before started is.
-	ctx     *handlerContext
-	own     handlerContext // of the first attempt
 	started atomic.Bool
+	// Set by the worker that handles it, before started is.
+	ctx *handlerContext
+	own handlerContext // of the first attempt
 
 	produced *transport.Produced // by its handler, to be published by the ack
 }

@@ -86,6 +86,7 @@ func (r *Router) start() error {
 type session struct {
 	*Router
 	log     *slog.Logger
+	opened  time.Time
 	sources []*source // by weight, the heaviest first
 	lanes   []*lane   // by LaneConfig.index
 
@@ -100,7 +101,7 @@ type session struct {
 }
 
 func newSession(r *Router, sources []*source) *session {
-	s := &session{Router: r, log: r.cfg.Logger, sources: sources, arrived: make(chan struct{}, 1)}
+	s := &session{Router: r, log: r.cfg.Logger, opened: time.Now(), sources: sources, arrived: make(chan struct{}, 1)}
 	for _, cfg := range r.lanes {
 		s.lanes = append(s.lanes, newLane(s, cfg))
 	}

@@ -143,8 +143,8 @@ func (l *lane) describe(s *LaneStatus) {
 	}
 	for _, workers := range [][]*worker{l.workers, l.stray} {
 		for _, w := range workers {
-			if j := w.current; j != nil && (s.Oldest.IsZero() || j.arrived.Before(s.Oldest)) {
-				s.Oldest = j.arrived
+			if j := w.current; j != nil && (s.Oldest.IsZero() || l.opened.Add(j.arrived).Before(s.Oldest)) {
+				s.Oldest = l.opened.Add(j.arrived)
 			}
 		}
 	}

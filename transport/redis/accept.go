@@ -19,8 +19,8 @@ func (r *receiver) accept(s *stream, raw []rawEntry, deliveries map[string]int64
 	payloads := copyPayloads(raw)
 	for i := range raw {
 		e := &page[len(good)]
-		records[i] = record{receiver: r, stream: s, id: raw[i].id, fields: raw[i].known}
-		*e = entry{record: &records[i], state: ready, confirmed: at}
+		records[i] = record{receiver: r, stream: s, id: raw[i].id, fields: raw[i].known, confirmed: at}
+		*e = entry{record: &records[i], state: ready}
 		e.Delivery = transport.Delivery{Topic: s.topic, ID: e.id, Attempt: 1, Stored: storedAt(e.id), Receipt: e}
 		if s.retry {
 			e.restore()

@@ -102,7 +102,7 @@ func (b *batch) item(i int) (f fields, fault error) {
 // broken returns what is wrong with one of the messages of an entry, and not with the others.
 func (e *entry) broken() error {
 	if b, ok := e.bundle.content.(*batch); ok {
-		_, fault := b.item(e.item)
+		_, fault := b.item(int(e.item))
 		return fault
 	}
 	return nil

@@ -14,12 +14,11 @@ type entry struct {
 	message message.Message
 	context deliveryContext // the message's
 	*record
-	item int // of an entry that carries many messages: which of them this is, or whole
+	item int32 // of an entry that carries many messages: which of them this is, or whole
 
 	// Guarded by the receiver's lock.
 	state      state
-	confirmed  time.Time // before the command was sent that last made the entry ours
-	prev, next *entry    // in held
+	prev, next *entry // in held
 }
 
 // record is an entry of a stream as it was read. All deliveries that it carries share it.
@@ -30,6 +29,8 @@ type record struct {
 	fields   fields  // as they were read; see original
 	reads    int64   // how often the server had delivered it when it became ours
 	bundle   *bundle // of an entry that carries many messages; or else nil
+
+	confirmed time.Time // before the command was sent that last made the entry ours; guarded by the receiver's lock
 }
 
 // state is where an entry is on its way.

@@ -158,14 +158,14 @@ func TestPropertyGatheredOutcomesAreThoseOfTheCall(t *testing.T) {
 		lists, own, want := make([][]transport.Outcome, 3), make([]bool, 3), make([][]transport.Outcome, 3)
 		for i := range all {
 			to := rapid.IntRange(0, 2).Draw(t, "to")
-			lists[to] = gather(lists[to], &own[to], all[i:i+1])
+			lists[to] = gather(lists[to], &own[to], all[i:i+1], len(all))
 			want[to] = append(want[to], given[i])
 		}
 		mine := false
 		var joined []transport.Outcome
 		for _, list := range lists {
 			if len(list) > 0 {
-				joined = gather(joined, &mine, list)
+				joined = gather(joined, &mine, list, len(all))
 			}
 		}
 		same := func(a, b []transport.Outcome) bool {

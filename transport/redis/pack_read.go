@@ -8,7 +8,6 @@ import (
 	"sync"
 
 	"github.com/ThreeDotsLabs/watermill/message"
-	"github.com/logistically/events/transport"
 	"github.com/logistically/events/transport/redis/internal/pack"
 )
 
@@ -204,7 +203,6 @@ func (r *receiver) unpack(e *entry) {
 	b.messages, b.items = n, items
 	queued, broken := make([]*entry, 0, len(items)), []*entry(nil)
 	for n := range items {
-		items[n].confirmed = e.confirmed // It may have been renewed.
 		r.held.push(&items[n])
 		if items[n].broken() != nil {
 			broken = append(broken, &items[n])
@@ -258,12 +256,11 @@ func (e *entry) deliveries(msgs []pack.Message) []entry {
 		ids = strconv.AppendInt(append(append(ids, e.ID...), '#'), int64(i), 10)
 		items = items[:len(items)+1]
 		item := &items[len(items)-1]
-		item.record, item.item, item.state = e.record, i, ready
+		item.record, item.item, item.state = e.record, int32(i), ready
 		item.message.UUID, item.message.Metadata, item.message.Payload = msgs[i].UUID, msgs[i].Metadata, msgs[i].Payload
 		item.message.SetContext(&item.context)
-		item.Delivery = transport.Delivery{
-			Message: &item.message, Topic: e.Topic, ID: textOf(ids[start:]), Stored: e.Stored, Attempt: e.Attempt, Receipt: item,
-		}
+		item.Message, item.Topic, item.ID, item.Receipt = &item.message, e.Topic, textOf(ids[start:]), item
+		item.Stored, item.Attempt = e.Stored, e.Attempt
 	}
 	return items
 }

@@ -45,14 +45,14 @@ func (a *itemAcks) add(ack []transport.Outcome, e *entry, plain bool) {
 		}
 		a.last = b
 	}
-	b.outcomes = gather(b.outcomes, &b.own, ack)
+	b.outcomes = gather(b.outcomes, &b.own, ack, e.bundle.messages)
 	b.plain = b.plain && plain
 }
 
 // ackItems adds to tasks what acks messages of entries of many: XACK, together with
 // acks of other entries, where these are all messages of an entry; elsewhere a script
-// for all entries of a stream.
-func (r *receiver) ackItems(items itemAcks, acks map[*stream]*task, tasks []*task) []*task {
+// for all entries of a stream. most is how many outcomes the call has.
+func (r *receiver) ackItems(items itemAcks, acks map[*stream]*task, tasks []*task, most int) []*task {
 	parts := map[*stream]*task{}
 	taskOf := func(tasksOf map[*stream]*task, s *stream, start func() *task) *task {
 		t := tasksOf[s]
@@ -76,7 +76,7 @@ func (r *receiver) ackItems(items itemAcks, acks map[*stream]*task, tasks []*tas
 			from, bits := bitsOf(b.outcomes)
 			t.args = append(t.args, &e.id, e.bundle.messages, from, bits)
 		}
-		t.outcomes = gather(t.outcomes, &t.own, b.outcomes)
+		t.outcomes = gather(t.outcomes, &t.own, b.outcomes, most)
 	}
 	return tasks
 }
@@ -85,13 +85,13 @@ func (r *receiver) ackItems(items itemAcks, acks map[*stream]*task, tasks []*tas
 func bitsOf(outcomes []transport.Outcome) (from int, bits []byte) {
 	first, last := math.MaxInt, 0
 	for _, o := range outcomes {
-		item := entryOf(o).item
+		item := int(entryOf(o).item)
 		first, last = min(first, item), max(last, item)
 	}
 	from = first / 8
 	bits = make([]byte, last/8-from+1)
 	for _, o := range outcomes {
-		item := entryOf(o).item
+		item := int(entryOf(o).item)
 		bits[item/8-from] |= 1 << (item % 8)
 	}
 	return from, bits
@@ -146,7 +146,7 @@ func (r *receiver) ackSettled(e *entry) {
 // finish tells the scripts what is settled with an outcome; see progress.lua.
 func (e *entry) finish() string {
 	if e.isItem() {
-		return strconv.Itoa(e.item) + "/" + strconv.Itoa(e.bundle.messages)
+		return strconv.Itoa(int(e.item)) + "/" + strconv.Itoa(e.bundle.messages)
 	}
 	return e.stream.deleteFlag()
 }
@@ -155,7 +155,7 @@ func (e *entry) finish() string {
 func (e *entry) member() string {
 	of := e.id
 	if e.isItem() {
-		of += "#" + strconv.Itoa(e.item)
+		of += "#" + strconv.Itoa(int(e.item))
 	}
 	return of + "@" + strconv.FormatBool(e.stream.retry)
 }
@@ -166,11 +166,11 @@ func (e *entry) original() (fields, error) {
 		return e.fields, nil
 	}
 	if b, ok := e.bundle.content.(*batch); ok {
-		f, _ := b.item(e.item)
+		f, _ := b.item(int(e.item))
 		return f, nil
 	}
 	msgs, err := e.bundle.originals()
-	if err != nil || e.item >= len(msgs) {
+	if err != nil || int(e.item) >= len(msgs) {
 		return fields{}, fmt.Errorf("unpack message %d of entry %s again: %w", e.item, e.id, cmp.Or(err, errReply))
 	}
 	msg := msgs[e.item]

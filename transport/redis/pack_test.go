@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -144,6 +145,40 @@ func TestAnEntryThatOneCallAcksLeavesNoProgress(t *testing.T) {
 	f.check(r.Settle(t.Context(), acks(held)...))
 	if f.calls("xack") != 1 || f.calls("hset") != 0 || f.calls("evalsha") != 0 || f.pending() != 0 {
 		t.Errorf("%d XACK, %d HSET, %d EVALSHA, %d pending", f.calls("xack"), f.calls("hset"), f.calls("evalsha"), f.pending())
+	}
+}
+
+// The messages of an entry share its lease: it may be renewed while some of them are being
+// settled, and the others stay ours.
+func TestALeaseIsRenewedWhileSomeOfItsMessagesAreSettled(t *testing.T) {
+	f := newFixture(t)
+	f.check(f.packer(redis.PackConfig{}).Publish("t", numbered(100)...))
+	r := f.receiver(redis.SubscriberConfig{Lease: time.Minute})
+	held := f.receiveAll(r, 100)
+	settled := make(chan struct{})
+	var renewing sync.WaitGroup
+	renewing.Go(func() {
+		for {
+			select {
+			case <-settled:
+				return
+			default:
+				redis.Renew(r)
+			}
+		}
+	})
+	for _, d := range held[:99] {
+		f.check(r.Settle(t.Context(), d.Ack()))
+	}
+	close(settled)
+	renewing.Wait()
+	last := held[99]
+	if err := last.Message.Context().Err(); err != nil || f.pending() != 1 {
+		t.Errorf("the context of the last one: %v; %d pending", err, f.pending())
+	}
+	f.check(r.Settle(t.Context(), last.Ack()))
+	if f.pending() != 0 || len(f.progress()) != 0 {
+		t.Errorf("%d pending, progress %v", f.pending(), f.progress())
 	}
 }
 

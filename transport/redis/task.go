@@ -67,16 +67,14 @@ func (r *receiver) tasks(outcomes []transport.Outcome) ([]*task, *failures) {
 	var items itemAcks
 	var tasks []*task
 	now := time.Now()
-	safe := now.Add(-r.cfg.Lease / 2)
-	states := r.takeAll(outcomes)
+	taken := r.takeAll(outcomes, now.Add(-r.cfg.Lease/2))
 	for i, o := range outcomes {
 		e := entryOf(o)
 		if e == nil || e.receiver != r {
 			failed.Unsettled = append(failed.Unsettled, transport.UnsettledOutcome{Outcome: o, Err: cmp.Or(o.Check(), errForeign)})
 			continue
 		}
-		was := states[i]
-		if was == done {
+		if taken[i].was == done {
 			continue // Lost, or settled before.
 		}
 		e.context.end(settledContext)
@@ -85,7 +83,7 @@ func (r *receiver) tasks(outcomes []transport.Outcome) ([]*task, *failures) {
 			continue
 		}
 		held := o.Delivery.HeldClaim()
-		plain := was != unsettled && !e.stream.retry && e.confirmed.After(safe)
+		plain := taken[i].sure && !e.stream.retry
 		if held != nil && o.Settlement == transport.Ack && held.Done {
 			if store, ok := r.marks(o, held, now); ok && plain {
 				if t := sure.add(r, e, o, claimAck{store, held}, len(outcomes)); t != nil {
@@ -130,16 +128,16 @@ func (r *receiver) tasks(outcomes []transport.Outcome) ([]*task, *failures) {
 			tasks = append(tasks, t)
 		}
 		t.args = append(t.args, &e.id)
-		t.outcomes = gather(t.outcomes, &t.own, outcomes[i:i+1])
+		t.outcomes = gather(t.outcomes, &t.own, outcomes[i:i+1], len(outcomes))
 	}
-	return r.ackItems(items, acks, tasks), failed
+	return r.ackItems(items, acks, tasks, len(outcomes)), failed
 }
 
 // gather returns list with part at its end. Both are of the outcomes of one call, and
 // stay parts of them where they are next to each other, as they are most often: for
 // each message it would be the most of what an ack has to allocate. own is whether
-// list is a copy.
-func gather(list []transport.Outcome, own *bool, part []transport.Outcome) []transport.Outcome {
+// list is a copy; it has room for most, which are all that there can be.
+func gather(list []transport.Outcome, own *bool, part []transport.Outcome, most int) []transport.Outcome {
 	n := len(list)
 	switch {
 	case n == 0:
@@ -150,13 +148,19 @@ func gather(list []transport.Outcome, own *bool, part []transport.Outcome) []tra
 		return list[:n+len(part)]
 	}
 	*own = true
-	return append(append(make([]transport.Outcome, 0, cap(list)), list...), part...)
+	return append(append(make([]transport.Outcome, 0, most), list...), part...)
 }
 
-// takeAll takes the entries of all outcomes that are of this receiver, and returns
-// in which states they were; done is that of an entry that cannot be settled.
-func (r *receiver) takeAll(outcomes []transport.Outcome) []state {
-	states := make([]state, len(outcomes))
+// taken is what an entry was when it was taken to be settled.
+type taken struct {
+	was  state // done is that of an entry that cannot be settled
+	sure bool  // nobody else can have its lease
+}
+
+// takeAll takes the entries of all outcomes that are of this receiver. Leases that were
+// confirmed after safe are beyond doubt, unless somebody has tried to settle.
+func (r *receiver) takeAll(outcomes []transport.Outcome, safe time.Time) []taken {
+	all := make([]taken, len(outcomes))
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for i, o := range outcomes {
@@ -168,9 +172,9 @@ func (r *receiver) takeAll(outcomes []transport.Outcome) []state {
 		if !ok {
 			was = done
 		}
-		states[i] = was
+		all[i] = taken{was, was != unsettled && e.confirmed.After(safe)}
 	}
-	return states
+	return all
 }
 
 // ack returns the command that acks entries of a stream, whose ids, up to most, are

@@ -60,7 +60,7 @@ func TestATenureThatWasInDoubtGoesOnWithAnEntryThatHasBegun(t *testing.T) {
 	for i, e := range held {
 		e.state, e.Message = ready, &e.message
 		if i < len(b.items) {
-			e.record, e.item, e.ID = one, i, fmt.Sprintf("1-0#%d", i)
+			e.record, e.item, e.ID = one, int32(i), fmt.Sprintf("1-0#%d", i)
 		}
 		r.held.push(e)
 		r.queue = append(r.queue, e)

@@ -145,8 +145,9 @@ func TestAMessageThatIsTooLargeIsNotAdded(t *testing.T) {
 	}
 }
 
-// Payloads are the caller's: to append to one does not change the next.
-func TestPayloadsAreApart(t *testing.T) {
+// Payloads and metadata are the caller's: what is written to those of one message does
+// not change another one.
+func TestMessagesAreApart(t *testing.T) {
 	read, err := pack.Parse(packed(t, event(1, 10), event(2, 10)))
 	if err != nil {
 		t.Fatal(err)
@@ -158,6 +159,11 @@ func TestPayloadsAreApart(t *testing.T) {
 	_ = append(got[0].Payload, "more"...)
 	if string(got[1].Payload) != string(event(2, 10).Payload) {
 		t.Error("a payload was overwritten by the one before")
+	}
+	origin := got[1].Metadata[events.MetadataOrigin]
+	got[0].Metadata[events.MetadataOrigin] = "changed"
+	if got[1].Metadata[events.MetadataOrigin] != origin {
+		t.Error("metadata is shared with the message before")
 	}
 }
 

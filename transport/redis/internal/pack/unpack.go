@@ -3,6 +3,7 @@ package pack
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"unsafe"
@@ -40,7 +41,7 @@ func Parse(s string) (Pack, error) {
 	if s[0] != version {
 		return Pack{}, fmt.Errorf("%w: its format is version %d, and this library reads version %d: update it", ErrPack, s[0], version)
 	}
-	r := reader{left: s[1:]}
+	r := reader{in: s[1:]}
 	messages, block, bytes, binary, text := r.number(), r.number(), r.number(), r.number(), r.number()
 	if r.failed {
 		return Pack{}, fmt.Errorf("%w: its head has no five numbers", ErrPack)
@@ -50,11 +51,15 @@ func Parse(s string) (Pack, error) {
 		return Pack{}, fmt.Errorf("%w: it says it has %d messages, and may have 1 to %d", ErrPack, messages, MostMessages)
 	case block > mostBlock || text > mostBlock:
 		return Pack{}, fmt.Errorf("%w: it says it has %d bytes and values of %d bytes, and may have %d", ErrPack, block, text, mostBlock)
-	case bytes > block || binary > len(r.left):
+	case bytes > block || binary > r.left():
 		return Pack{}, fmt.Errorf("%w: its parts are larger than the whole", ErrPack)
 	}
-	return Pack{Messages: messages, Bytes: bytes, block: block, text: text, binary: r.left[:binary], frame: r.left[binary:]}, nil
+	return Pack{Messages: messages, Bytes: bytes, block: block, text: text, binary: r.in[r.at:][:binary], frame: r.in[r.at:][binary:]}, nil
 }
+
+// slack is how much more room than a block needs the decoder likes to have: it then
+// copies without looking for the end each time.
+const slack = 32
 
 // Message is a message that was packed.
 type Message struct {
@@ -67,7 +72,8 @@ type Message struct {
 // are parts of one array, and the caller's to change, as are their metadata.
 func (p Pack) Unpack(buf []Message) ([]Message, error) {
 	frame := unsafe.Slice(unsafe.StringData(p.frame), len(p.frame)) // only read
-	block, err := decoder().DecodeAll(frame, make([]byte, 0, p.block))
+	memory := make([]byte, p.block+slack+p.text)                    // one for both: the collector has less to do
+	block, err := decoder().DecodeAll(frame, memory[:0:p.block+slack])
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrPack, err)
 	}
@@ -76,7 +82,7 @@ func (p Pack) Unpack(buf []Message) ([]Message, error) {
 	}
 	head := block[:len(block)-p.Bytes]
 	payloads := block[len(head):]
-	u := unpacker{reader: reader{left: unsafe.String(unsafe.SliceData(head), len(head))}, binary: p.binary, text: make([]byte, 0, p.text)}
+	u := unpacker{reader: reader{in: unsafe.String(unsafe.SliceData(head), len(head))}, binary: reader{in: p.binary}, text: memory[p.block+slack:][:p.text]}
 	if p.Messages > len(head) {
 		return nil, errHead
 	}
@@ -89,7 +95,7 @@ func (p Pack) Unpack(buf []Message) ([]Message, error) {
 		msgs[i].Payload = payloads[:size:size]
 		payloads = payloads[size:]
 	}
-	if left := len(payloads) + len(u.left) + len(u.binary) + p.text - len(u.text); left > 0 {
+	if left := len(payloads) + u.left() + u.binary.left() + p.text - u.used; left > 0 {
 		return nil, fmt.Errorf("%w: %d bytes are left over", ErrPack, left)
 	}
 	return msgs, nil
@@ -100,10 +106,12 @@ var errHead = fmt.Errorf("%w: its head is broken", ErrPack)
 // unpacker reads the head of a block.
 type unpacker struct {
 	reader
-	binary string
-	text   []byte   // of values that are not in the block as they are; never grows
-	keys   []string // of the message before
-	last   []string // its values
+	binary reader
+	text   []byte           // of values that are not in the block as they are
+	used   int              // how much of it
+	keys   []string         // of the message before
+	last   []string         // its values
+	before message.Metadata // with these keys and values
 }
 
 // message reads a message, without its payload, and returns the size of that.
@@ -117,24 +125,45 @@ func (u *unpacker) message(msg *Message) (size int) {
 		return 0
 	}
 	u.last[0] = u.value(u.last[0], "")
-	msg.UUID, msg.Metadata = u.last[0], make(message.Metadata, len(u.keys))
+	if u.before == nil {
+		u.before = make(message.Metadata, len(u.keys))
+		for _, key := range u.keys {
+			u.before[key] = ""
+		}
+	}
+	// A copy, in which only what differs is written, costs less than a map of its own.
+	md := maps.Clone(u.before)
 	for i, key := range u.keys {
+		if u.same() {
+			continue
+		}
 		v := u.value(u.last[1+i], u.last[0])
 		u.last[1+i] = v
-		msg.Metadata[key] = v
+		md[key] = v
 	}
+	u.before = md
+	msg.UUID, msg.Metadata = u.last[0], md
 	return u.number()
 }
 
 func (u *unpacker) newKeys(n int) {
-	if n > len(u.left) { // Each has a byte at least.
+	if n > u.left() { // Each has a byte at least.
 		u.failed = true
 		return
 	}
-	u.keys, u.last = make([]string, n), make([]string, 1+n)
+	u.keys, u.last, u.before = make([]string, n), make([]string, 1+n), nil
 	for i := range u.keys {
 		u.keys[i] = u.cut(u.number())
 	}
+}
+
+// same reports whether the next value is the one before, and skips it if so.
+func (u *unpacker) same() bool {
+	if u.left() == 0 || u.in[u.at] != otherSame<<2|kindOther {
+		return false
+	}
+	u.at++
+	return true
 }
 
 // value reads a value. last is the one before, and id the UUID of the message.
@@ -146,17 +175,17 @@ func (u *unpacker) value(last, id string) string {
 		return u.cut(n)
 	case kindHex:
 		if bytes := u.bytes(n); u.room(2 * len(bytes)) {
-			return u.made(hextext.Append(u.text, bytes))
+			return u.made(hextext.Append(u.free(), bytes))
 		}
 	case kindPrefix:
 		if rest := u.cut(u.number()); n <= len(last) && u.room(n+len(rest)) {
-			return u.made(append(append(u.text, last[:n]...), rest...))
+			return u.made(append(append(u.free(), last[:n]...), rest...))
 		}
 	case kindOther:
 		switch n {
 		case otherUUID:
 			if bytes := u.bytes(16); len(bytes) == 16 && u.room(hextext.UUIDSize) {
-				return u.made(hextext.AppendUUID(u.text, [16]byte(bytes)))
+				return u.made(hextext.AppendUUID(u.free(), [16]byte(bytes)))
 			}
 		case otherSame:
 			return last
@@ -170,54 +199,58 @@ func (u *unpacker) value(last, id string) string {
 
 // bytes cuts binary data off.
 func (u *unpacker) bytes(n int) []byte {
-	if n > len(u.binary) {
-		u.failed = true
-		return nil
-	}
-	s := u.binary[:n]
-	u.binary = u.binary[n:]
-	return unsafe.Slice(unsafe.StringData(s), n) // only read
+	s := u.binary.cut(n)
+	u.failed = u.failed || u.binary.failed
+	return unsafe.Slice(unsafe.StringData(s), len(s)) // only read
 }
 
-func (u *unpacker) room(n int) bool { return n <= cap(u.text)-len(u.text) }
+func (u *unpacker) room(n int) bool { return n <= len(u.text)-u.used }
 
-// made returns what was appended to text, which is then never written again.
+// free returns where text is to be appended to: nothing, with the room that there is.
+func (u *unpacker) free() []byte { return u.text[u.used:u.used] }
+
+// made returns what was appended to free, which is then never written again.
 func (u *unpacker) made(text []byte) string {
-	s := text[len(u.text):]
-	u.text = text
-	return unsafe.String(unsafe.SliceData(s), len(s))
+	u.used += len(text)
+	return unsafe.String(unsafe.SliceData(text), len(text))
 }
 
-// reader reads numbers and strings. After a failure it returns zero values.
+// reader reads numbers and strings. After a failure it returns zero values. It counts,
+// and moves no pointer: while the collector marks, to write one costs much more.
 type reader struct {
-	left   string
+	in     string
+	at     int
 	failed bool
+}
+
+func (r *reader) left() int { return len(r.in) - r.at }
+
+func (r *reader) fail() {
+	r.failed, r.at = true, len(r.in)
 }
 
 // number reads a number, which is below 1<<40.
 func (r *reader) number() int {
-	if r.left != "" && r.left[0] < 0x80 {
-		n := int(r.left[0])
-		r.left = r.left[1:]
-		return n
+	if r.at < len(r.in) && r.in[r.at] < 0x80 {
+		r.at++
+		return int(r.in[r.at-1])
 	}
-	bytes := unsafe.Slice(unsafe.StringData(r.left), min(len(r.left), binary.MaxVarintLen64))
-	v, n := binary.Uvarint(bytes)
+	left := r.in[r.at:]
+	v, n := binary.Uvarint(unsafe.Slice(unsafe.StringData(left), min(len(left), binary.MaxVarintLen64)))
 	if n <= 0 || v >= 1<<40 {
-		r.failed, r.left = true, ""
+		r.fail()
 		return 0
 	}
-	r.left = r.left[n:]
+	r.at += n
 	return int(v)
 }
 
 // cut reads n bytes.
 func (r *reader) cut(n int) string {
-	if n > len(r.left) {
-		r.failed, r.left = true, ""
+	if n > r.left() {
+		r.fail()
 		return ""
 	}
-	s := r.left[:n]
-	r.left = r.left[n:]
-	return s
+	r.at += n
+	return r.in[r.at-n : r.at]
 }
