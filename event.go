@@ -13,8 +13,8 @@ type Event[T any] struct {
 }
 
 // Decode reads a message as an event whose body is a T. A nil codec means
-// [JSON]. What validation has parsed already is not parsed again (see
-// [ContextWithParsedBody]). The error, if any, is [Permanent]: the same bytes will not decode
+// [JSON], whose result is that of encoding/json. What validation has parsed already is
+// not parsed again (see [ContextWithParsedBody]). The error, if any, is [Permanent]: the same bytes will not decode
 // better at another attempt.
 func Decode[T any](msg *message.Message, codec Codec) (Event[T], error) {
 	if codec == nil {
@@ -24,6 +24,10 @@ func Decode[T any](msg *message.Message, codec Codec) (Event[T], error) {
 	h, body := HeaderOf(msg), new(T)
 	if _, ok := codec.(jsonCodec); ok {
 		if decodeParsed(msg.Context(), msg.Payload, body) {
+			return Event[T]{h, *body}, nil
+		}
+		*body = *new(T)
+		if decodeText(msg.Payload, body) {
 			return Event[T]{h, *body}, nil
 		}
 		*body = *new(T)

@@ -283,7 +283,7 @@ func fillMap(t reflect.Type, fill filler) filler {
 	}
 }
 
-func isASCII(s string) bool {
+func isASCII(s []byte) bool {
 	for i := range len(s) {
 		if s[i] >= utf8.RuneSelf {
 			return false

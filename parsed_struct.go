@@ -9,18 +9,22 @@ import (
 type structField struct {
 	name  string
 	index int
-	fill  filler
 }
 
-// fillStruct returns nil for a struct whose fields encoding/json has rules for
+// structFields are those of a struct.
+type structFields struct {
+	fields []structField
+	folded map[string]bool // their names in lower case
+}
+
+// fieldsOf returns false for a struct whose fields encoding/json has rules for
 // that are not in here: embedded ones, the option "string", unusual names.
-func fillStruct(t reflect.Type, inside map[reflect.Type]bool) filler {
-	var fields []structField
-	folded := map[string]bool{}
+func fieldsOf(t reflect.Type) (of structFields, ok bool) {
+	of.folded = map[string]bool{}
 	for i := range t.NumField() {
 		f := t.Field(i)
 		if f.Anonymous {
-			return nil
+			return of, false
 		}
 		tag := f.Tag.Get("json")
 		if !f.IsExported() || tag == "-" {
@@ -30,15 +34,26 @@ func fillStruct(t reflect.Type, inside map[reflect.Type]bool) filler {
 		if name == "" {
 			name = f.Name
 		}
-		if !usual(name) || folded[strings.ToLower(name)] || options != "" && options != "omitempty" && options != "omitzero" {
+		if !usual(name) || of.folded[strings.ToLower(name)] || options != "" && options != "omitempty" && options != "omitzero" {
+			return of, false
+		}
+		of.folded[strings.ToLower(name)] = true
+		of.fields = append(of.fields, structField{name, i})
+	}
+	return of, true
+}
+
+// fillStruct returns nil for a struct that has to be left to encoding/json.
+func fillStruct(t reflect.Type, inside map[reflect.Type]bool) filler {
+	of, ok := fieldsOf(t)
+	if !ok {
+		return nil
+	}
+	fills := make([]filler, len(of.fields))
+	for i, f := range of.fields {
+		if fills[i] = makeFiller(t.Field(f.index).Type, inside); fills[i] == nil {
 			return nil
 		}
-		folded[strings.ToLower(name)] = true
-		fill := makeFiller(f.Type, inside)
-		if fill == nil {
-			return nil
-		}
-		fields = append(fields, structField{name, i, fill})
 	}
 	return func(to reflect.Value, from any) bool {
 		object, ok := from.(map[string]any)
@@ -46,15 +61,23 @@ func fillStruct(t reflect.Type, inside map[reflect.Type]bool) filler {
 			return from == nil
 		}
 		known := 0
-		for _, f := range fields {
+		for i, f := range of.fields {
 			if value, ok := object[f.name]; ok {
 				known++
-				if !f.fill(to.Field(f.index), value) {
+				if !fills[i](to.Field(f.index), value) {
 					return false
 				}
 			}
 		}
-		return known == len(object) || !otherSpelling(object, fields, folded)
+		if known == len(object) {
+			return true
+		}
+		for name := range object {
+			if of.find([]byte(name)) < 0 && of.otherSpelling([]byte(name)) {
+				return false
+			}
+		}
+		return true
 	}
 }
 
@@ -65,39 +88,34 @@ func usual(name string) bool {
 	})
 }
 
-// otherSpelling reports whether a member has the name of a field in another
-// spelling. encoding/json takes it, and where there are several, the last.
-func otherSpelling(object map[string]any, fields []structField, folded map[string]bool) bool {
-	var buf [64]byte
-	for name := range object {
-		if len(name) > len(buf) || !isASCII(name) {
-			for _, f := range fields {
-				if name != f.name && strings.EqualFold(name, f.name) {
-					return true
-				}
-			}
-			continue
-		}
-		lower := buf[:len(name)]
-		for i := range len(name) {
-			c := name[i]
-			if 'A' <= c && c <= 'Z' {
-				c += 'a' - 'A'
-			}
-			lower[i] = c
-		}
-		if folded[string(lower)] && !isField(fields, name) {
-			return true
+// find returns which field has a name, and -1 if none has.
+func (of *structFields) find(name []byte) int {
+	for i := range of.fields {
+		if of.fields[i].name == string(name) {
+			return i
 		}
 	}
-	return false
+	return -1
 }
 
-func isField(fields []structField, name string) bool {
-	for _, f := range fields {
-		if f.name == name {
-			return true
+// otherSpelling reports whether a member that is no field has the name of one in another
+// spelling. encoding/json takes it, and where there are several, the last.
+func (of *structFields) otherSpelling(name []byte) bool {
+	var buf [64]byte
+	if len(name) > len(buf) || !isASCII(name) {
+		for _, f := range of.fields {
+			if strings.EqualFold(string(name), f.name) {
+				return true
+			}
 		}
+		return false
 	}
-	return false
+	lower := buf[:len(name)]
+	for i, c := range name {
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		lower[i] = c
+	}
+	return of.folded[string(lower)]
 }

@@ -2,14 +2,17 @@ package events_test
 
 import (
 	"encoding/json"
+	"errors"
 	"net/netip"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/google/uuid"
 	"github.com/logistically/events"
+	"github.com/logistically/events/internal/webhooks"
 	"github.com/logistically/events/validation"
 )
 
@@ -74,13 +77,25 @@ var bodies = []string{
 	`{"n":"5"}`, `{"n":5}`, `{"next":{"next":{"n":1}}}`, `{"r":[1, 2],"b":"AQI="}`, `{"B":"x","a":"y"}`,
 }
 
-// decodesAlike fails the test unless a validated body decodes into what
+// standard is encoding/json and nothing else.
+type standard struct{ events.Codec }
+
+func (standard) Unmarshal(data []byte, body any) error { return json.Unmarshal(data, body) }
+
+// decodesAlike fails the test unless a body, validated or not, decodes into what
 // encoding/json makes of it, with the same error.
 func decodesAlike[T any](t *testing.T, body []byte, value any) {
 	t.Helper()
 	msg := message.NewMessage("1", body)
-	want, wantErr := events.Decode[T](msg, nil)
+	sameAsStandard[T](t, msg)
 	msg.SetContext(events.ContextWithParsedBody(t.Context(), body, value))
+	sameAsStandard[T](t, msg)
+}
+
+func sameAsStandard[T any](t *testing.T, msg *message.Message) {
+	t.Helper()
+	body := msg.Payload
+	want, wantErr := events.Decode[T](msg, standard{})
 	got, err := events.Decode[T](msg, nil)
 	if (err == nil) != (wantErr == nil) || err != nil && err.Error() != wantErr.Error() {
 		t.Errorf("%s: got error %v, want %v", body, err, wantErr)
@@ -134,6 +149,96 @@ func FuzzParsedBodiesDecodeAsEncodingJSONDecodesThem(f *testing.F) {
 		f.Add([]byte(body))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) { allDecodeAlike(t, r, body) })
+}
+
+// Bodies that nobody has parsed: of any text, also of what is no JSON.
+func FuzzBodiesDecodeAsEncodingJSONDecodesThem(f *testing.F) {
+	for _, body := range slices.Concat(bodies, texts) {
+		f.Add([]byte(body))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) { textDecodesAlike(t, body) })
+}
+
+func textDecodesAlike(t *testing.T, body []byte) {
+	t.Helper()
+	msg := message.NewMessage("1", body)
+	sameAsStandard[filled](t, msg)
+	sameAsStandard[nested](t, msg)
+	sameAsStandard[raw](t, msg)
+	sameAsStandard[embeds](t, msg)
+	sameAsStandard[quotes](t, msg)
+	sameAsStandard[recursive](t, msg)
+	sameAsStandard[unmarshals](t, msg)
+	sameAsStandard[*nested](t, msg)
+	sameAsStandard[map[string]any](t, msg)
+}
+
+// nested has structs inside one another, and types that read themselves.
+type nested struct {
+	Text  string          `json:"text,omitempty"`
+	Named named           `json:"named"`
+	Raw   json.RawMessage `json:"raw"`
+	At    time.Time       `json:"at"`
+	ID    uuid.UUID       `json:"id"`
+	Array [2]int          `json:"array"`
+	Self  unmarshals      `json:"self"`
+	Ptr   *inner          `json:"ptr"`
+	Times []*time.Time    `json:"times"`
+	Lists [][]inner2      `json:"lists"`
+	Loop  *recursive      `json:"loop"`
+	Deep  struct {
+		Raw  json.RawMessage  `json:"raw"`
+		Ptr  *json.RawMessage `json:"ptr"`
+		Deep struct {
+			N    uint8
+			Text string `json:"text"`
+		} `json:"deep"`
+	} `json:"deep"`
+}
+
+type named string
+
+// unmarshals counts what it is given.
+type unmarshals struct{ Seen string }
+
+func (u *unmarshals) UnmarshalJSON(text []byte) error {
+	if u.Seen += string(text); string(text) == `"refused"` {
+		return errors.New("refused")
+	}
+	return nil
+}
+
+// texts are bodies that are read in another way where nobody has parsed them.
+var texts = []string{
+	"", " ", "{", `{"text"`, `{"text":`, `{"text":"a"`, `{"text":"a",}`, `{"text":"a"} x`, `{"text":"a"}{}`, ` { "text" : "a" , "raw" : [ 1 , 2 ] , "deep" : { "deep" : { "N" : 7 , "text" : "b" } , "raw" : {"x": 1} } } `,
+	`{"text":"a","text":"b"}`, `{"text":"a","text":null}`, `{"ptr":{"a":"x"},"ptr":{"list":[]}}`, `{"unknown":1,"unknown":2}`, `{"te\u0078t":"a"}`, `{"\u0074ext":"a","text":"b"}`, "{\"text\":\"\xff\"}", "{\"text\":\"a\xff\xfeb\"}", `{"self":1,"self":2,"raw":1,"raw":[2],"array":[1,2],"array":[3],"deep":{"raw":1},"deep":{"deep":{"N":1}}}`, `{"times":["2026-01-02T03:04:05Z",null],"lists":[[{"N":1},{"N":2}],[],null]}`, `{"lists":[[{"N":1}]],"lists":[[{}]]}`, `{"lists":[[{"N":1,"n":2}]]}`, `{"lists":[{"N":1}]}`, `{"lists":[],"times":[1]}`, `{"ptr":{"a":"x"},"ptr":null}`,
+	`{"loop":{"next":{"n":2},"n":1}}`, `{"ptr":{"list":[{"N":1},{"N":300}]}}`, `{"strs":["a"],"strs":null}`, `{"strs":{}}`, `{"ptrptr":null}`, `{"ptrptr":1,"ptrptr":2}`, `{"map":{"a":1},"map":{"b":2},"strs":["a","b"],"strs":["c"],"inner":{"a":"x"},"inner":{"list":[]}}`, "{\"te\xffxt\":\"a\"}", "{\"\u212aey\":1}",
+	`{"named":"n","self":{"a":[1, 2]},"array":[1,2,3]}`, `{"self":"refused"}`, `{"self":null,"raw":null,"deep":null,"named":null,"array":null}`, `{"deep":{"ptr":null}}`, `{"deep":{"ptr":[1]}}`, `{"deep":{"deep":{"N":256}}}`, `{"deep":{"deep":{"n":1}}}`, `{"deep":[]}`, `{"deep":1}`,
+	`{"at":"2026-01-02T03:04:05\u005a"}`, `{"named":5}`, `{"text":"\ud800"}`, `{"text":"\ud83d\ude00\n"}`, `{"raw":nul}`, `{"raw":[1,]}`, `{"unknown":[1,]}`, `{"unknown":"\x"}`, `{"int":01}`, `{"float":-0.0,"int":-0}`, `{"number":1e5}`, `{"text":"a"}` + "\x00",
+}
+
+func TestBodiesDecodeAsEncodingJSONDecodesThem(t *testing.T) {
+	for _, body := range slices.Concat(bodies, texts) {
+		textDecodesAlike(t, []byte(body))
+	}
+	hooks, err := webhooks.Load()
+	if err != nil || len(hooks) == 0 {
+		t.Fatal(len(hooks), err)
+	}
+	for _, hook := range hooks {
+		textDecodesAlike(t, hook.Body)
+		sameAsStandard[struct {
+			Action     string
+			Sender     struct{ Login, Type string }
+			Repository struct {
+				ID       int64
+				FullName string `json:"full_name"`
+				Owner    struct{ Login string }
+				Private  bool
+			}
+			Raw json.RawMessage `json:"issue"`
+		}](t, message.NewMessage("1", message.Payload(hook.Body)))
+	}
 }
 
 // The value counts only for the very text that it was made of.

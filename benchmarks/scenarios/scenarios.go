@@ -81,7 +81,7 @@ func consume() []harness.Scenario {
 			Contestants: []string{redis, subscriber, memory, wmRedis, wmRouter, gochannel, asynq}, Peer: wmRouter,
 		}, {
 			Name: "consume-chain", Title: "a typed handler in tracing, poison queue, retry, timeout and recoverer (and idempotency on Redis); Watermill's poison queue, retry, timeout and recoverer", Measure: "consume",
-			Load: harness.Load{Body: body, Workers: workers}, Quick: true,
+			Load: harness.Load{Body: body, Workers: workers}, Quick: true, Rounds: 15,
 			Contestants: []string{chain, idempotent, wmChain, receiver, goRedis}, Peer: wmChain, Best: goRedis,
 		},
 	}

@@ -11,6 +11,11 @@ import (
 // name, and with the value as it is written. If data is not one object of valid
 // JSON it returns false, and may have called each for what comes before the fault.
 func Members(data []byte, each func(name string, value []byte)) bool {
+	return RawMembers(data, func(name, value []byte) { each(unquote(name), value) })
+}
+
+// RawMembers is [Members] with names as they are written, between their quotes.
+func RawMembers(data []byte, each func(name, value []byte)) bool {
 	i := skipSpace(data, 0)
 	if i >= len(data) || data[i] != '{' {
 		return false
@@ -31,7 +36,7 @@ func Members(data []byte, each func(name string, value []byte)) bool {
 		if i, ok = skipValue(data, from, 1); !ok {
 			return false
 		}
-		each(unquote(data[start+1:end-1]), data[from:i:i])
+		each(data[start+1:end-1], data[from:i:i])
 		if i = skipSpace(data, i); i < len(data) && data[i] == '}' {
 			return skipSpace(data, i+1) == len(data)
 		}
