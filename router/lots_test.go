@@ -145,6 +145,7 @@ func TestDeliveriesOfALotWhoseHandlerIsStuckAreHandled(t *testing.T) {
 			t.Errorf("%d are handled", handled)
 		}
 		close(release)
+		synctest.Wait() // It returns: stopping would not wait for it.
 		must(t, stop())
 	})
 }
