@@ -122,7 +122,7 @@ func (s *stage) fill(ctx context.Context, from, to int) (err error) {
 func (s *stage) store(ctx context.Context, from, to int) error {
 	const fillers = 4
 	size := max(s.scenario.Load.Body, 10<<10)
-	bulk := min(max((4<<20)/size, 1), 100)
+	bulk := min(max((4<<20)/size, 1), max(s.scenario.Load.Bulk, 100))
 	var next atomic.Int64
 	next.Store(int64(from))
 	failures := make(chan error, fillers)

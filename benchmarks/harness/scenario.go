@@ -42,7 +42,7 @@ type Load struct {
 	Webhooks bool          // bodies are real webhooks, 1 to 25 KB
 	Random   bool          // bodies cannot be compressed
 	Callers  int           // goroutines that publish
-	Bulk     int           // messages a Publish call
+	Bulk     int           // messages a Publish call; what is stored to be consumed comes by the hundred at least
 	Workers  int           // handlers that may run at a time
 	Work     time.Duration // how long each handler takes
 	Groups   int           // consumer groups that each get everything

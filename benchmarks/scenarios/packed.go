@@ -18,14 +18,14 @@ const (
 // which bodies, and where it does not pay.
 func packs() (all []harness.Scenario) {
 	for _, bulk := range []int{1, 10, 100, 1000} {
-		who, split := []string{packed, redis, benchEntry, redisBench}, 1
+		who := []string{packed, redis, benchEntry, redisBench}
 		if bulk == 100 {
-			who, split = []string{packedAlone, packed, alone, redis, goRedis, benchEntry, redisBench}, 2
+			who = []string{packedAlone, packed, alone, redis, goRedis, benchEntry, redisBench}
 		}
 		all = append(all, harness.Scenario{
 			Name: fmt.Sprintf("packed-%d", bulk), Title: fmt.Sprintf("4 callers, %d messages a call, packed", bulk), Measure: "publish",
 			Load: harness.Load{Body: body, Callers: 4, Bulk: bulk}, Quick: bulk == 100,
-			Contestants: who, Peer: redis, Best: benchEntry, Axis: "messages a call", At: float64(bulk), Split: split,
+			Contestants: who, Peer: redis, Best: benchEntry, Axis: "messages a call", At: float64(bulk), Split: 2,
 		})
 	}
 	for _, kind := range []struct {
@@ -39,20 +39,21 @@ func packs() (all []harness.Scenario) {
 		load := kind.load
 		load.Callers, load.Bulk = 4, 100
 		all = append(all, harness.Scenario{
-			Name: "packed" + kind.name, Title: "4 callers, 100 messages a call, packed" + kind.title, Measure: "publish", Load: load,
+			Name: "packed" + kind.name, Title: "4 callers, 100 messages a call, packed" + kind.title, Measure: "publish", Load: load, Split: 2,
 			Contestants: []string{packed, redis}, Peer: redis,
 		})
 	}
 	consume := func(name, title string, load harness.Load, best string, who ...string) {
 		load.Workers = workers
 		all = append(all, harness.Scenario{
-			Name: "packed-consume" + name, Title: "packed by the hundred, a handler that does nothing" + title, Measure: "consume", Load: load,
-			Contestants: who, Peer: redis, Best: best,
+			Name: "packed-consume" + name, Title: "a handler that does nothing, packed by the " + title, Measure: "consume", Load: load,
+			Contestants: who, Peer: redis, Best: best, Rounds: 9,
 		})
 	}
-	consume("", "", harness.Load{Body: body}, goRedis, packedReceiver, packed, receiver, redis, goRedis)
-	consume("-random", ", bodies that cannot be compressed", harness.Load{Body: body, Random: true}, "", packed, redis)
-	consume("-webhooks", ", real webhooks, 10 KB on average", harness.Load{Webhooks: true}, "", packed, redis)
+	consume("", "hundred", harness.Load{Body: body}, goRedis, packedReceiver, packed, receiver, redis, goRedis)
+	consume("-1000", "thousand", harness.Load{Body: body, Bulk: 1000}, "", packed, redis)
+	consume("-random", "hundred, bodies that cannot be compressed", harness.Load{Body: body, Random: true}, "", packed, redis)
+	consume("-webhooks", "hundred, real webhooks, 10 KB on average", harness.Load{Webhooks: true}, "", packed, redis)
 	return append(all,
 		harness.Scenario{
 			Name: "packed-stored", Title: "memory of the server for each stored message, packed by the hundred", Measure: "stored", Cold: true, Load: harness.Load{Body: body},

@@ -54,13 +54,13 @@ func publish() []harness.Scenario {
 			Name: "publish-1", Title: "one caller, one message a call; client and server have a core each", Measure: "publish", Load: load(1, 1), Quick: true, Pinned: true,
 			Contestants: []string{redis, batched, memory, wmRedis, gochannel, asynq, river, typescript, goRedis}, Peer: wmRedis, Best: goRedis,
 		}, {
-			Name: "publish-64", Title: "64 callers, one message a call", Measure: "publish", Load: load(64, 1), Quick: true,
+			Name: "publish-64", Title: "64 callers, one message a call", Measure: "publish", Load: load(64, 1), Quick: true, Split: 2,
 			Contestants: []string{redis, batched, buffered, memory, wmRedis, gochannel, asynq, river, goRedis, pipelined}, Peer: wmRedis, Best: pipelined,
 		}, {
 			Name: "publish-512", Title: "512 callers, one message a call", Measure: "publish", Load: load(512, 1), Split: 2,
 			Contestants: []string{redis, batched, buffered, memory, wmRedis, gochannel, typescript, goRedis, pipelined}, Peer: wmRedis, Best: pipelined,
 		}, {
-			Name: "publish-bulk", Title: "4 callers, 100 messages a call", Measure: "publish", Load: load(4, 100), Quick: true,
+			Name: "publish-bulk", Title: "4 callers, 100 messages a call", Measure: "publish", Load: load(4, 100), Quick: true, Split: 2,
 			Contestants: []string{redis, memory, wmRedis, gochannel, asynq, river, goRedis, benchEntry, redisBench}, Peer: wmRedis, Best: goRedis,
 		}, {
 			Name: "publish-fsync", Title: "64 callers, one message a call, appendfsync always", Measure: "publish", Load: load(64, 1), Split: 4,
@@ -77,7 +77,7 @@ func consume() []harness.Scenario {
 			Contestants: []string{receiver, redis, typed, subscriber, memoryRecv, memory, wmRedis, wmRouter, gochannel, gochannelRt, asynq, river, typescript, goMessages, goRedis}, Peer: wmRedis, Best: goRedis,
 		}, {
 			Name: "consume-1ms", Title: "handlers that wait for 1 ms, 64 at a time where the contestant can", Measure: "consume",
-			Load:        harness.Load{Body: body, Workers: workers, Work: time.Millisecond},
+			Load: harness.Load{Body: body, Workers: workers, Work: time.Millisecond}, Split: 2,
 			Contestants: []string{redis, subscriber, memory, wmRedis, wmRouter, gochannel, asynq}, Peer: wmRouter,
 		}, {
 			Name: "consume-chain", Title: "a typed handler in tracing, poison queue, retry, timeout and recoverer (and idempotency on Redis); Watermill's poison queue, retry, timeout and recoverer", Measure: "consume",
@@ -106,13 +106,13 @@ func latency() (all []harness.Scenario) {
 // together publishes and consumes at once, and to many groups.
 func together() []harness.Scenario {
 	all := []harness.Scenario{{
-		Name: "mixed", Title: "16 callers publish while a group consumes", Measure: "mixed", Load: harness.Load{Body: body, Callers: 16, Bulk: 1, Workers: workers},
+		Name: "mixed", Title: "16 callers publish while a group consumes", Measure: "mixed", Load: harness.Load{Body: body, Callers: 16, Bulk: 1, Workers: workers}, Split: 2,
 		Contestants: []string{redis, memory, wmRedis, asynq, goRedis, pipelined}, Peer: wmRedis, Best: pipelined,
 	}}
 	for _, groups := range []int{1, 8, 64} {
 		all = append(all, harness.Scenario{
 			Name: fmt.Sprintf("fanout-%d", groups), Title: fmt.Sprintf("%d groups that each get everything", groups), Measure: "fanout",
-			Load:        harness.Load{Body: body, Workers: workers, Groups: groups},
+			Load: harness.Load{Body: body, Workers: workers, Groups: groups}, Split: 2,
 			Contestants: []string{redis, memory, wmRedis, goRedis}, Peer: wmRedis, Best: goRedis, Axis: "groups", At: float64(groups),
 		})
 	}
@@ -126,7 +126,7 @@ func bodies() (all []harness.Scenario) {
 		add := func(name, title, axis string, at float64, load harness.Load) {
 			all = append(all, harness.Scenario{
 				Name: measure + "-" + name, Title: measure + " " + title, Measure: measure, Load: load,
-				Contestants: []string{redis, wmRedis, goRedis}, Peer: wmRedis, Best: goRedis, Axis: axis, At: at,
+				Contestants: []string{redis, wmRedis, goRedis}, Peer: wmRedis, Best: goRedis, Axis: axis, At: at, Rounds: 10,
 			})
 		}
 		for _, size := range []struct {
@@ -140,11 +140,10 @@ func bodies() (all []harness.Scenario) {
 		real := load
 		real.Webhooks = true
 		add("webhooks", "real webhooks, 10 KB on average", "", 0, real)
-		if last := &all[len(all)-1]; measure == "publish" {
-			last.Split = 4
-		} else {
-			last.Rounds = 10 // and not shorter: a consumer would hardly have begun
-		}
+		if measure == "publish" {
+			last := &all[len(all)-1]
+			last.Rounds, last.Split = 0, 4
+		} // When consuming they are not shorter: a consumer would hardly have begun.
 	}
 	return all
 }
@@ -184,7 +183,7 @@ func fewer(messages int) int {
 func failures() []harness.Scenario {
 	return []harness.Scenario{
 		{
-			Name: "storm", Title: "one in ten messages fails at its first attempt, and comes back after 10 ms where the contestant can wait", Measure: "storm", Load: harness.Load{Body: body, Workers: workers, Fails: 10},
+			Name: "storm", Title: "one in ten messages fails at its first attempt, and comes back after 10 ms where the contestant can wait", Measure: "storm", Load: harness.Load{Body: body, Workers: workers, Fails: 10}, Split: 2,
 			Contestants: []string{redis, memory, wmRedis, wmRouter, asynq}, Peer: wmRouter,
 		}, {
 			Name: "recovery", Title: "a consumer that holds up to 500 messages is killed with SIGKILL; lease or claim time 1 s", Measure: "recovery", Cold: true, Split: 3,
