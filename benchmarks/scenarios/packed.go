@@ -25,7 +25,7 @@ func packs() (all []harness.Scenario) {
 		all = append(all, harness.Scenario{
 			Name: fmt.Sprintf("packed-%d", bulk), Title: fmt.Sprintf("4 callers, %d messages a call, packed", bulk), Measure: "publish",
 			Load: harness.Load{Body: body, Callers: 4, Bulk: bulk}, Quick: bulk == 100,
-			Contestants: who, Peer: redis, Best: benchEntry, Axis: "messages a call", At: float64(bulk), Split: 2,
+			Contestants: who, Peer: redis, Best: benchEntry, Axis: "messages a call", At: float64(bulk), Rounds: 10,
 		})
 	}
 	for _, kind := range []struct {
@@ -39,7 +39,7 @@ func packs() (all []harness.Scenario) {
 		load := kind.load
 		load.Callers, load.Bulk = 4, 100
 		all = append(all, harness.Scenario{
-			Name: "packed" + kind.name, Title: "4 callers, 100 messages a call, packed" + kind.title, Measure: "publish", Load: load, Split: 2,
+			Name: "packed" + kind.name, Title: "4 callers, 100 messages a call, packed" + kind.title, Measure: "publish", Load: load, Rounds: 10,
 			Contestants: []string{packed, redis}, Peer: redis,
 		})
 	}

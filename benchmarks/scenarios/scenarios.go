@@ -54,13 +54,13 @@ func publish() []harness.Scenario {
 			Name: "publish-1", Title: "one caller, one message a call; client and server have a core each", Measure: "publish", Load: load(1, 1), Quick: true, Pinned: true,
 			Contestants: []string{redis, batched, memory, wmRedis, gochannel, asynq, river, typescript, goRedis}, Peer: wmRedis, Best: goRedis,
 		}, {
-			Name: "publish-64", Title: "64 callers, one message a call", Measure: "publish", Load: load(64, 1), Quick: true, Split: 2,
+			Name: "publish-64", Title: "64 callers, one message a call", Measure: "publish", Load: load(64, 1), Quick: true, Rounds: 10,
 			Contestants: []string{redis, batched, buffered, memory, wmRedis, gochannel, asynq, river, goRedis, pipelined}, Peer: wmRedis, Best: pipelined,
 		}, {
 			Name: "publish-512", Title: "512 callers, one message a call", Measure: "publish", Load: load(512, 1), Split: 2,
 			Contestants: []string{redis, batched, buffered, memory, wmRedis, gochannel, typescript, goRedis, pipelined}, Peer: wmRedis, Best: pipelined,
 		}, {
-			Name: "publish-bulk", Title: "4 callers, 100 messages a call", Measure: "publish", Load: load(4, 100), Quick: true, Split: 2,
+			Name: "publish-bulk", Title: "4 callers, 100 messages a call", Measure: "publish", Load: load(4, 100), Quick: true, Rounds: 10,
 			Contestants: []string{redis, memory, wmRedis, gochannel, asynq, river, goRedis, benchEntry, redisBench}, Peer: wmRedis, Best: goRedis,
 		}, {
 			Name: "publish-fsync", Title: "64 callers, one message a call, appendfsync always", Measure: "publish", Load: load(64, 1), Split: 4,
