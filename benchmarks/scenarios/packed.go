@@ -62,7 +62,7 @@ func packs() (all []harness.Scenario) {
 			Name: "packed-stored-webhooks", Title: "memory of the server for each stored message, packed by the hundred, real webhooks, 10 KB on average", Measure: "stored", Cold: true, Load: harness.Load{Webhooks: true},
 			Contestants: []string{packed, redis}, Peer: redis,
 		}, harness.Scenario{
-			Name: "packed-64", Title: "64 callers, one message a call, buffered and packed", Measure: "publish", Load: harness.Load{Body: body, Callers: 64, Bulk: 1},
+			Name: "packed-64", Title: "64 callers, one message a call, buffered and packed", Measure: "publish", Load: harness.Load{Body: body, Callers: 64, Bulk: 1}, Rounds: 10,
 			Contestants: []string{packedBuffered, buffered, redis, wmRedis}, Peer: wmRedis,
 		})
 }

@@ -112,7 +112,7 @@ func together() []harness.Scenario {
 	for _, groups := range []int{1, 8, 64} {
 		all = append(all, harness.Scenario{
 			Name: fmt.Sprintf("fanout-%d", groups), Title: fmt.Sprintf("%d groups that each get everything", groups), Measure: "fanout",
-			Load: harness.Load{Body: body, Workers: workers, Groups: groups}, Split: 2,
+			Load: harness.Load{Body: body, Workers: workers, Groups: groups}, Rounds: 10,
 			Contestants: []string{redis, memory, wmRedis, goRedis}, Peer: wmRedis, Best: goRedis, Axis: "groups", At: float64(groups),
 		})
 	}
