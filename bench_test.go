@@ -174,4 +174,15 @@ func decode(msg *message.Message) measure.Operation {
 	}
 }
 
-func BenchmarkDecode(b *testing.B) { measure.Benchmark(b, decode(published(b))) }
+func BenchmarkDecode(b *testing.B) {
+	b.Run("event", func(b *testing.B) { measure.Benchmark(b, decode(published(b))) })
+	msg := message.NewMessage("1", message.Payload(webhook(b).Body))
+	for name, codec := range map[string]events.Codec{"webhook": nil, "webhook-standard": standard{}} {
+		b.Run(name, func(b *testing.B) {
+			measure.Benchmark(b, func() error {
+				_, err := events.Decode[someOfAWebhook](msg, codec)
+				return err
+			})
+		})
+	}
+}

@@ -28,7 +28,7 @@ func encodeAll[T any](ctx context.Context, p *Publisher, eventType string, bodie
 		raw, ok := rawOf(body)
 		return raw, ok && len(raw) <= smallBody
 	}
-	share := p.cfg.Codec == JSON
+	_, share := p.cfg.Codec.(jsonCodec)
 	if share {
 		size := 0
 		for _, body := range bodies {

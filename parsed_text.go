@@ -35,7 +35,7 @@ func textReaderOf(t reflect.Type) textReader {
 	if known, ok := textReaders.Load(t); ok {
 		return known.(textReader)
 	}
-	r := makeStructReader(t, map[reflect.Type]bool{})
+	r := makeStructReader(t, map[reflect.Type]bool{t: true})
 	textReaders.Store(t, r)
 	return r
 }
@@ -43,11 +43,9 @@ func textReaderOf(t reflect.Type) textReader {
 // makeStructReader returns nil for a struct that has to be left to encoding/json.
 func makeStructReader(t reflect.Type, inside map[reflect.Type]bool) textReader {
 	pointer := reflect.PointerTo(t)
-	if inside[t] || pointer.Implements(reflect.TypeFor[json.Unmarshaler]()) || pointer.Implements(reflect.TypeFor[encoding.TextUnmarshaler]()) {
+	if pointer.Implements(reflect.TypeFor[json.Unmarshaler]()) || pointer.Implements(reflect.TypeFor[encoding.TextUnmarshaler]()) {
 		return nil
 	}
-	inside[t] = true
-	defer delete(inside, t)
 	of, ok := fieldsOf(t)
 	if !ok {
 		return nil
@@ -72,7 +70,13 @@ func makeStructReader(t reflect.Type, inside map[reflect.Type]bool) textReader {
 	}
 }
 
+// makeTextReader leaves to encoding/json what is not in here, and a type inside itself.
 func makeTextReader(t reflect.Type, inside map[reflect.Type]bool) textReader {
+	if inside[t] {
+		return readStandard
+	}
+	inside[t] = true
+	defer delete(inside, t)
 	switch {
 	case t.Kind() != reflect.Pointer && t.Kind() != reflect.Interface && reflect.PointerTo(t).Implements(reflect.TypeFor[json.Unmarshaler]()):
 		return func(to reflect.Value, text []byte) bool {
@@ -97,7 +101,11 @@ func makeTextReader(t reflect.Type, inside map[reflect.Type]bool) textReader {
 			}
 		}
 	}
-	return func(to reflect.Value, text []byte) bool { return json.Unmarshal(text, to.Addr().Interface()) == nil }
+	return readStandard
+}
+
+func readStandard(to reflect.Value, text []byte) bool {
+	return json.Unmarshal(text, to.Addr().Interface()) == nil
 }
 
 func pointerReader(elem reflect.Type, read textReader) textReader {

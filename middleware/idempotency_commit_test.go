@@ -76,6 +76,18 @@ func (s *stage) run(r *router.Router) {
 	must(s.t, <-ended)
 }
 
+// receive returns deliveries, and the receiver that has them.
+func (s *stage) receive(n int) (transport.Receiver, []*transport.Delivery) {
+	s.t.Helper()
+	sub, err := memory.NewSubscriber(s.broker, memory.SubscriberConfig{Group: "g", Lease: time.Hour})
+	must(s.t, err)
+	r, err := sub.Receiver("in")
+	must(s.t, err)
+	page, err := r.Receive(s.t.Context(), n)
+	must(s.t, err)
+	return r, page
+}
+
 func (s *stage) publish(from, to int) {
 	s.t.Helper()
 	for i := from; i < to; i++ {
@@ -228,12 +240,7 @@ func TestAClaimIsSureForHalfItsLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t)
 		s.publish(0, 3)
-		sub, err := memory.NewSubscriber(s.broker, memory.SubscriberConfig{Group: "g", Lease: time.Hour})
-		must(t, err)
-		r, err := sub.Receiver("in")
-		must(t, err)
-		page, err := r.Receive(t.Context(), 3)
-		must(t, err)
+		r, page := s.receive(3)
 		route := &transport.Route{}
 		transport.NewLot(route, page[:1])
 		mw := idempotency(t, middleware.IdempotencyConfig{Store: s.store, Lease: 10 * time.Second})
@@ -300,12 +307,7 @@ func TestAHandlerWaitsForClaimsOfOthersWithinItsContext(t *testing.T) {
 		release := make(chan struct{})
 		s.store.slow = func() { <-release }
 		s.publish(0, 3)
-		sub, err := memory.NewSubscriber(s.broker, memory.SubscriberConfig{Group: "g", Lease: time.Hour})
-		must(t, err)
-		r, err := sub.Receiver("in")
-		must(t, err)
-		page, err := r.Receive(t.Context(), 3)
-		must(t, err)
+		r, page := s.receive(3)
 		mw := idempotency(t, middleware.IdempotencyConfig{Store: s.store, Lease: time.Hour})
 		handle := func(d *transport.Delivery, within time.Duration) error {
 			ctx, cancel := context.WithTimeout(context.Background(), within)
