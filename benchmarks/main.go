@@ -27,7 +27,7 @@ import (
 type options struct {
 	scenario, contestant *regexp.Regexp
 	quick, list          bool
-	rounds               int
+	passes, rounds, most int
 	duration             time.Duration
 	out, json            string
 	profile              string
@@ -60,8 +60,10 @@ func parse(args []string) (o options, err error) {
 	contestant := flags.String("contestant", "", "run the contestants whose names match this regular expression")
 	flags.BoolVar(&o.quick, "quick", false, "run the scenarios of the short run only")
 	flags.BoolVar(&o.list, "list", false, "list scenarios and contestants")
-	flags.IntVar(&o.rounds, "rounds", 5, "rounds that count, after one that warms up")
-	flags.DurationVar(&o.duration, "duration", 400*time.Millisecond, "how long a round shall take")
+	flags.IntVar(&o.passes, "passes", 2, "how often all scenarios are gone through")
+	flags.IntVar(&o.rounds, "rounds", 3, "rounds of a pass that count at least, after one that warms up")
+	flags.IntVar(&o.most, "most", 6, "rounds of a pass at most, where ratios differ from round to round")
+	flags.DurationVar(&o.duration, "duration", 250*time.Millisecond, "how long a round shall take")
 	flags.StringVar(&o.out, "out", "", "write REPORT.md, plots and results.json into this directory")
 	flags.StringVar(&o.json, "json", "", "write the results as JSON into this file; - is standard output")
 	flags.StringVar(&o.profile, "profile", "", "write processor, allocation and block profiles into this directory")
@@ -73,8 +75,8 @@ func parse(args []string) (o options, err error) {
 	if flags.NArg() > 0 {
 		return o, fmt.Errorf("unexpected argument %q: see -help", flags.Arg(0))
 	}
-	if o.rounds < 1 || o.duration <= 0 {
-		return o, fmt.Errorf("-rounds %d -duration %v: both must be positive", o.rounds, o.duration)
+	if o.passes < 1 || o.rounds < 1 || o.duration <= 0 {
+		return o, fmt.Errorf("-passes %d -rounds %d -duration %v: all must be positive", o.passes, o.rounds, o.duration)
 	}
 	if o.scenario, err = regexp.Compile(*scenario); err != nil {
 		return o, fmt.Errorf("-scenario: %w", err)
@@ -90,11 +92,6 @@ func run(ctx context.Context, o options) error {
 	selected := slices.DeleteFunc(scenarios.All(), func(s harness.Scenario) bool {
 		return !o.scenario.MatchString(s.Name) || o.quick && !s.Quick
 	})
-	for i := range selected {
-		if o.quick && selected[i].Rounds > o.rounds {
-			selected[i].Rounds = 0
-		}
-	}
 	switch {
 	case o.compare != "":
 		return compare(os.Stdout, o.compare)
@@ -113,7 +110,7 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	results := harness.Run{Scenarios: selected, Contestants: all, Rounds: o.rounds, Duration: o.duration, Log: os.Stderr}.Do(ctx)
+	results := harness.Run{Scenarios: selected, Contestants: all, Passes: o.passes, Rounds: o.rounds, Most: o.most, Duration: o.duration, Log: os.Stderr}.Do(ctx)
 	if err := stopProfiles(); err != nil {
 		return err
 	}

@@ -10,7 +10,8 @@ import (
 // Measure is a way to measure one round.
 type Measure struct {
 	Unit Unit
-	// keeps says that the system stays open, and its topic filled, over all rounds.
+	// keeps says that a system on Redis stays open, and its topic filled, over all
+	// rounds.
 	keeps bool
 	run   func(ctx context.Context, s *stage) (Sample, error)
 }

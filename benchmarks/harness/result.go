@@ -7,7 +7,9 @@ type Results struct {
 	Environment Environment `json:"environment"`
 	Started     time.Time   `json:"started"`
 	Seconds     float64     `json:"seconds"`
-	Rounds      int         `json:"rounds"`
+	Passes      int         `json:"passes"`
+	Rounds      int         `json:"rounds"`   // of a pass, at least
+	Most        int         `json:"most"`     // of a pass, where ratios need more
 	Duration    string      `json:"duration"` // aimed at for each round
 	// Partial says why the run is not complete, or is empty.
 	Partial string   `json:"partial,omitempty"`

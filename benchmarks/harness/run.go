@@ -16,8 +16,13 @@ import (
 type Run struct {
 	Scenarios   []Scenario
 	Contestants []Contestant
-	// Rounds is how many rounds count, after a first one that does not.
-	Rounds int
+	// Passes is how often all scenarios are gone through, so that what a machine is
+	// like for some minutes is not all that a scenario sees of it. Zero is once.
+	Passes int
+	// Rounds is how many rounds of a pass count at least, after a first one that does
+	// not. Contestants whose ratios differ from round to round get more, until the
+	// ratios are settled, and at most Most.
+	Rounds, Most int
 	// Duration is how long a round shall take.
 	Duration time.Duration
 	// Log gets a line for each result, as it comes.
@@ -29,27 +34,45 @@ var errInterrupted = errors.New("interrupted")
 // Do runs everything. When ctx ends it stops and marks the results as partial;
 // they hold what was measured until then. All that it started has ended.
 func (r Run) Do(ctx context.Context) Results {
+	passes := max(r.Passes, 1)
 	results := Results{
 		Environment: NewEnvironment(ctx, r.Contestants),
 		Started:     time.Now().UTC().Truncate(time.Second),
+		Passes:      passes,
 		Rounds:      r.Rounds,
+		Most:        max(r.Rounds, r.Most),
 		Duration:    r.Duration.String(),
 	}
-	for i, sc := range r.Scenarios {
-		fmt.Fprintf(r.Log, "[%d/%d] %s: %s (at %.0f s)\n", i+1, len(r.Scenarios), sc.Name, sc.Title, time.Since(results.Started).Seconds())
-		results.Results = append(results.Results, r.scenario(ctx, sc)...)
+	measured := make([][]Result, len(r.Scenarios))
+	for i := range passes * len(r.Scenarios) {
+		pass, at := i/len(r.Scenarios), i%len(r.Scenarios)
+		sc := r.Scenarios[at]
+		if sc.Rounds > 0 && pass > 0 {
+			continue
+		}
+		fmt.Fprintf(r.Log, "[%d/%d, %d/%d] %s: %s (at %.0f s)\n", pass+1, passes, at+1, len(r.Scenarios), sc.Name, sc.Title, time.Since(results.Started).Seconds())
+		measured[at] = r.scenario(ctx, sc, measured[at])
 		if ctx.Err() != nil {
-			results.Partial = fmt.Sprintf("interrupted in scenario %s, %d of %d", sc.Name, i+1, len(r.Scenarios))
+			results.Partial = fmt.Sprintf("interrupted in scenario %s, %d of %d, pass %d of %d", sc.Name, at+1, len(r.Scenarios), pass+1, passes)
 			break
 		}
 	}
+	results.Results = slices.Concat(measured...)
 	results.Seconds = time.Since(results.Started).Seconds()
 	return results
 }
 
-// scenario measures one scenario, all rounds.
-func (r Run) scenario(ctx context.Context, sc Scenario) []Result {
+// scenario measures one scenario, all rounds of a pass, and adds them to those of the
+// passes before.
+func (r Run) scenario(ctx context.Context, sc Scenario, before []Result) []Result {
 	stages, results, err := r.stages(ctx, sc)
+	past := 0
+	for i := range before {
+		results[i].Error, results[i].Samples = before[i].Error, before[i].Samples
+		for _, s := range before[i].Samples {
+			past = max(past, s.Round)
+		}
+	}
 	defer func() {
 		for _, s := range stages {
 			if err := s.close(); err != nil && results[s.index].Error == "" {
@@ -63,21 +86,21 @@ func (r Run) scenario(ctx context.Context, sc Scenario) []Result {
 		}
 		return results
 	}
-	rounds := r.Rounds * max(sc.Split, 1)
-	if sc.Rounds > 0 {
-		rounds = sc.Rounds
-	}
 	first := 0
 	if sc.Cold {
 		first = 1
 	}
-	for round := first; round <= rounds && ctx.Err() == nil; round++ {
+	for round := first; ctx.Err() == nil; round++ {
+		takes := r.another(sc, results, round)
+		if takes == nil {
+			break
+		}
 		for i := range stages {
 			s := stages[(i+round)%len(stages)] // nobody is always the first
-			if results[s.index].Error != "" || ctx.Err() != nil {
+			if results[s.index].Error != "" || !takes(s.contestant.Name) || ctx.Err() != nil {
 				continue
 			}
-			sample, err := s.round(ctx, round)
+			sample, err := s.round(ctx, past+round)
 			switch {
 			case ctx.Err() != nil:
 			case err != nil:
@@ -91,6 +114,23 @@ func (r Run) scenario(ctx context.Context, sc Scenario) []Result {
 		fmt.Fprintln(r.Log, "   ", summary(res, Measures[sc.Measure].Unit))
 	}
 	return results
+}
+
+// another says who takes part in a round of a pass; nil is that there is none any
+// more.
+func (r Run) another(sc Scenario, results []Result, round int) func(contestant string) bool {
+	least, most := r.Rounds, max(r.Rounds, r.Most)
+	if sc.Rounds > 0 {
+		least, most = sc.Rounds, sc.Rounds
+	}
+	if round <= least {
+		return func(string) bool { return true }
+	}
+	who := unsettled(sc, results, Measures[sc.Measure].Unit.Less)
+	if round > most || len(who) == 0 {
+		return nil
+	}
+	return func(name string) bool { return who[name] }
 }
 
 // stages sets up the contestants of a scenario. Results are those of all of
@@ -112,7 +152,7 @@ func (r Run) stages(ctx context.Context, sc Scenario) (stages []*stage, results 
 			continue
 		}
 		redis = redis || c.Redis
-		stages = append(stages, &stage{index: i, scenario: sc, contestant: c, measure: m, bodies: content, duration: r.Duration / time.Duration(max(sc.Split, 1))})
+		stages = append(stages, &stage{index: i, scenario: sc, contestant: c, measure: m, bodies: content, duration: r.Duration})
 	}
 	if !ok {
 		return nil, results, fmt.Errorf("scenario %s: there is no measure %q", sc.Name, sc.Measure)
@@ -179,7 +219,7 @@ func (s *stage) round(ctx context.Context, round int) (Sample, error) {
 	runtime.GC() // Nobody pays for another one's garbage.
 	sample, err := s.measure.run(ctx, s)
 	sample.Round = round
-	if !s.measure.keeps {
+	if !s.measure.keeps || !s.contestant.Redis { // Nor does anybody collect garbage among what another one keeps here.
 		err = errors.Join(err, s.shut(ctx))
 	}
 	return sample, err
@@ -214,7 +254,7 @@ func (s *stage) shut(ctx context.Context) error {
 	}
 	err := errors.Join(s.system.Close(), os.RemoveAll(s.dir))
 	s.system, s.filled, s.groups = nil, 0, 0
-	if s.server != nil && ctx.Err() == nil {
+	if s.server != nil && s.contestant.Redis && ctx.Err() == nil { // Others have nothing there.
 		err = errors.Join(err, s.server.Flush(ctx))
 	}
 	return err

@@ -1,6 +1,9 @@
 package harness
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Scenario is one question, asked of several contestants under the same load.
 type Scenario struct {
@@ -16,11 +19,9 @@ type Scenario struct {
 	Peer, Best string
 	// Server holds further settings of the redis-server, such as "--appendfsync", "always".
 	Server []string
-	// Rounds overrides the number of rounds. Zero means the run's.
+	// Rounds is how many rounds there are. Zero means as many as the ratios need,
+	// within the bounds of the run.
 	Rounds int
-	// Split makes so many shorter rounds of each round, for what differs much from
-	// round to round: the median of many is steadier. Zero means one.
-	Split int
 	// Pinned gives this process and the redis-server a core each, where the system
 	// can do that: for a single caller, which takes turns with the server. Elsewhere
 	// both use all cores.
@@ -34,6 +35,17 @@ type Scenario struct {
 	At   float64
 	// Quick says that the short run has it, too.
 	Quick bool
+}
+
+// References are those that the contestant's ratios refer to: not itself, nobody
+// twice.
+func (sc Scenario) References(contestant string) (to []string) {
+	for _, name := range []string{sc.Peer, sc.Best} {
+		if name != "" && name != contestant && !slices.Contains(to, name) {
+			to = append(to, name)
+		}
+	}
+	return to
 }
 
 // Load is what is done to a contestant. A measure reads the members that it needs.

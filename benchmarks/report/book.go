@@ -196,7 +196,7 @@ func (s *scenario) latency() bool { return s.Load.Rate > 0 && s.timed() }
 // that publish.
 func (s *scenario) timed() bool {
 	return slices.ContainsFunc(s.rows, func(r row) bool {
-		return slices.ContainsFunc(counted(r.result), func(s harness.Sample) bool { return s.Latency != nil })
+		return slices.ContainsFunc(r.result.Counted(), func(s harness.Sample) bool { return s.Latency != nil })
 	})
 }
 

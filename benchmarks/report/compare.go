@@ -29,8 +29,8 @@ type Difference struct {
 // Compare compares the ratios of two runs to the peer and to the ceiling of each
 // scenario, in the order of the scenarios. The tolerance is relative: 0.2 is
 // 20 %. Ratios that neither run has are left out, and so are those of latencies of
-// which one is saturated: how long a queue grows says nothing that could agree. It
-// refuses runs that are partial, and runs without a ratio, which would agree about
+// which one is saturated or unsteady: how long a queue grows says nothing that could
+// agree. It refuses runs that are partial, and runs without a ratio, which would agree about
 // nothing.
 func Compare(first, second harness.Results, scenarios []harness.Scenario, units map[string]harness.Unit, tolerance float64) ([]Difference, error) {
 	for i, r := range []harness.Results{first, second} {
@@ -53,9 +53,9 @@ func Compare(first, second harness.Results, scenarios []harness.Scenario, units 
 			return nil, fmt.Errorf("report: compare: scenario %s: no unit for the measure %q", s.Name, s.Measure)
 		}
 		for _, name := range s.Contestants {
-			for _, to := range references(s, name) {
+			for _, to := range s.References(name) {
 				a, b := key{s.Name, name}, key{s.Name, to}
-				if s.Load.Rate > 0 && slices.ContainsFunc([]harness.Result{one[a], one[b], two[a], two[b]}, func(r harness.Result) bool { return (row{result: r}).saturated(s.Load.Rate) }) {
+				if s.Load.Rate > 0 && slices.ContainsFunc([]harness.Result{one[a], one[b], two[a], two[b]}, func(r harness.Result) bool { return (row{result: r}).queues(s.Load.Rate) != "" }) {
 					continue
 				}
 				before, after := ratios(one[a], one[b], unit.Less), ratios(two[a], two[b], unit.Less)
@@ -70,18 +70,6 @@ func Compare(first, second harness.Results, scenarios []harness.Scenario, units 
 		return nil, errors.New("report: compare: the runs have no ratio")
 	}
 	return found, nil
-}
-
-// references are what the contestant is compared with: not itself, nothing twice.
-func references(s harness.Scenario, name string) []string {
-	var to []string
-	if s.Peer != "" && s.Peer != name {
-		to = append(to, s.Peer)
-	}
-	if s.Best != "" && s.Best != name && s.Best != s.Peer {
-		to = append(to, s.Best)
-	}
-	return to
 }
 
 func difference(scenario, contestant, to string, before, after spread, tolerance float64) Difference {

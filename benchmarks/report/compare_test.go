@@ -1,6 +1,7 @@
 package report_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -58,12 +59,16 @@ func TestRunsThatDisagree(t *testing.T) {
 	}
 }
 
-func TestSaturatedLatenciesAreNotCompared(t *testing.T) {
-	latencies := func(achieved float64) (r harness.Results) {
+func TestLatenciesOfQueuesAreNotCompared(t *testing.T) {
+	latencies := func(achieved float64, peer ...float64) (r harness.Results) {
 		for _, name := range []string{router, watermill} {
-			one := result("latency-5000", name, 3, 4)
+			p50 := slices.Repeat([]float64{3}, len(peer))
+			if name == watermill {
+				p50 = peer
+			}
+			one := result("latency-5000", name, p50...)
 			for i := range one.Samples {
-				one.Samples[i].Latency = &harness.Latency{Achieved: 5000}
+				one.Samples[i].Latency = &harness.Latency{Achieved: 5000, P50: p50[i]}
 				if name == watermill {
 					one.Samples[i].Latency.Achieved = achieved
 				}
@@ -72,11 +77,20 @@ func TestSaturatedLatenciesAreNotCompared(t *testing.T) {
 		}
 		return r
 	}
-	if found, err := report.Compare(latencies(5000), latencies(4900), scenarios(), units, 0.2); err != nil || len(found) != 1 {
-		t.Errorf("keeping up: %+v, %v", found, err)
-	}
-	if found, err := report.Compare(latencies(5000), latencies(4000), scenarios(), units, 0.2); err == nil {
-		t.Errorf("saturated in one run: %+v", found)
+	steady := latencies(5000, 5, 5, 5, 5)
+	for name, c := range map[string]struct {
+		second harness.Results
+		ratios int
+	}{
+		"keeps up":         {latencies(4900, 5, 5, 5, 5), 1},
+		"saturated":        {latencies(4000, 5, 5, 5, 5), 0},
+		"differs once":     {latencies(5000, 5, 5, 5, 5, 5, 5, 50), 1},
+		"differs, a queue": {latencies(5000, 5, 5, 5, 5, 20, 20, 50), 0},
+	} {
+		found, err := report.Compare(steady, c.second, scenarios(), units, 0.2)
+		if len(found) != c.ratios || (err == nil) != (c.ratios > 0) {
+			t.Errorf("%s in one run: %+v, %v", name, found, err)
+		}
 	}
 }
 

@@ -136,7 +136,7 @@ func (r row) title() string {
 
 func (r row) duplicates() int {
 	sum := 0
-	for _, s := range counted(r.result) {
+	for _, s := range r.result.Counted() {
 		sum += s.Duplicates
 	}
 	return sum

@@ -5,6 +5,11 @@ import "github.com/logistically/events/benchmarks/harness"
 // achievedEnough is the share of the rate below which a latency is saturated.
 const achievedEnough = 0.95
 
+// steadyEnough is how far apart the quartiles of the medians of rounds may be. Where
+// they are farther apart a queue built up in some rounds and not in others: the rate
+// is about what the contestant can do.
+const steadyEnough = 1.5
+
 // milliseconds is the unit of all percentiles.
 var milliseconds = harness.Unit{Name: "ms", Less: true}
 
@@ -41,17 +46,32 @@ func (r row) reached(rate int) string {
 		return dash
 	}
 	said := quantity(s.median, harness.Unit{Name: "messages/s"})
-	if r.saturated(rate) {
-		said += " " + saturated
+	if mark := r.queues(rate); mark != "" {
+		said += " " + mark
 	}
 	return said
 }
 
-const saturated = "**saturated**"
-
-func (r row) saturated(rate int) bool {
+// queues says, in a word for the report, that messages were waiting for others;
+// nothing if they were not. It is not asked where there is no rate.
+func (r row) queues(rate int) string {
 	s := r.percentile(achieved)
-	return s.n > 0 && s.median < achievedEnough*float64(rate)
+	if s.n == 0 || rate == 0 {
+		return ""
+	}
+	if s.median < achievedEnough*float64(rate) {
+		return "**saturated**"
+	}
+	var medians []float64
+	for _, s := range r.result.Counted() {
+		if s.Latency != nil {
+			medians = append(medians, s.Latency.P50)
+		}
+	}
+	if lower, upper := harness.Quartiles(medians); upper > steadyEnough*lower {
+		return "**unsteady**"
+	}
+	return ""
 }
 
 // brief is a median in ms or µs.

@@ -99,8 +99,9 @@ func positive(v float64, unit string) string {
 func writeReading(out *strings.Builder, r harness.Results) {
 	fmt.Fprintf(out, `## How to read it
 
-- Contestants take turns: each round measures all of them once. There are %d rounds of about %s unless a scenario says
-  otherwise. A figure is the **median [min–max]** of its rounds.
+- Contestants take turns: each round measures all of them once. All scenarios are gone through %d times, with %d rounds of
+  about %s each time, and up to %d of contestants whose ratios are not settled by then, unless a scenario says otherwise.
+  A figure is the **median [min–max]** of its rounds.
 - **× peer** and **× ceiling** say how many times better a contestant is than what people would use instead, and than
   what the server or a bare loop can do: above 1 is better, below 1 is worse, also where a lower figure is the better
   one. The ratio is taken within each round, then its median [min–max] is shown, since that cancels the machine's drift.
@@ -109,8 +110,9 @@ func writeReading(out *strings.Builder, r harness.Results) {
 - Every message was counted: a round whose handlers were not given exactly what was published is an error and has no
   figure. Duplicates, which at-least-once allows, are shown where there were any.
 - **Saturated** marks a latency at a rate of which less than %.0f %% went through: it measures a queue that grows.
+  **Unsteady** marks one where it grew in some rounds only: their medians have quartiles more than %.1f x apart.
 
-`, r.Rounds, textOr(r.Duration, "unknown length"), achievedEnough*100)
+`, max(r.Passes, 1), r.Rounds, textOr(r.Duration, "unknown length"), max(r.Most, r.Rounds), achievedEnough*100, steadyEnough)
 }
 
 func textOr(text, otherwise string) string {

@@ -97,8 +97,8 @@ func (s *scenario) brief(r row) string {
 		return quantity(f.median, s.unit)
 	}
 	said := "p50 " + brief(r.percentile(p50)) + ", p99 " + brief(r.percentile(p99))
-	if r.saturated(s.Load.Rate) {
-		said += " " + saturated
+	if mark := r.queues(s.Load.Rate); mark != "" {
+		said += " " + mark
 	}
 	return said
 }

@@ -47,7 +47,7 @@ func losses(b *book, against func(s *scenario, ours, other row) bool) []loss {
 // tail is the result with p99 as its figure, in milliseconds.
 func tail(r harness.Result) harness.Result {
 	var samples []harness.Sample
-	for _, s := range counted(r) {
+	for _, s := range r.Counted() {
 		if s.Latency != nil {
 			s.Figure = s.Latency.P99
 			samples = append(samples, s)

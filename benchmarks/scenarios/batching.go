@@ -12,8 +12,7 @@ func decorated() []harness.Scenario {
 			Load: harness.Load{Body: body, Callers: 1, Bulk: 1}, Pinned: true, Contestants: []string{redis, batched}, Peer: redis,
 		}, {
 			Name: "batching-bulk", Title: "4 callers, 100 messages a call, with and without the batching decorator", Measure: "publish",
-			Rounds: 10,
-			Load:   harness.Load{Body: body, Callers: 4, Bulk: 100}, Contestants: []string{redis, batched, buffered}, Peer: redis,
+			Load: harness.Load{Body: body, Callers: 4, Bulk: 100}, Contestants: []string{redis, batched, buffered}, Peer: redis,
 		},
 	}
 }

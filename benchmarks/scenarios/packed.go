@@ -25,7 +25,7 @@ func packs() (all []harness.Scenario) {
 		all = append(all, harness.Scenario{
 			Name: fmt.Sprintf("packed-%d", bulk), Title: fmt.Sprintf("4 callers, %d messages a call, packed", bulk), Measure: "publish",
 			Load: harness.Load{Body: body, Callers: 4, Bulk: bulk}, Quick: bulk == 100,
-			Contestants: who, Peer: redis, Best: benchEntry, Axis: "messages a call", At: float64(bulk), Rounds: 10,
+			Contestants: who, Peer: redis, Best: benchEntry, Axis: "messages a call", At: float64(bulk),
 		})
 	}
 	for _, kind := range []struct {
@@ -39,7 +39,7 @@ func packs() (all []harness.Scenario) {
 		load := kind.load
 		load.Callers, load.Bulk = 4, 100
 		all = append(all, harness.Scenario{
-			Name: "packed" + kind.name, Title: "4 callers, 100 messages a call, packed" + kind.title, Measure: "publish", Load: load, Rounds: 10,
+			Name: "packed" + kind.name, Title: "4 callers, 100 messages a call, packed" + kind.title, Measure: "publish", Load: load,
 			Contestants: []string{packed, redis}, Peer: redis,
 		})
 	}
@@ -47,7 +47,7 @@ func packs() (all []harness.Scenario) {
 		load.Workers = workers
 		all = append(all, harness.Scenario{
 			Name: "packed-consume" + name, Title: "a handler that does nothing, packed by the " + title, Measure: "consume", Load: load,
-			Contestants: who, Peer: redis, Best: best, Rounds: 9,
+			Contestants: who, Peer: redis, Best: best,
 		})
 	}
 	consume("", "hundred", harness.Load{Body: body}, goRedis, packedReceiver, packed, receiver, redis, goRedis)
@@ -56,13 +56,13 @@ func packs() (all []harness.Scenario) {
 	consume("-webhooks", "hundred, real webhooks, 10 KB on average", harness.Load{Webhooks: true}, "", packed, redis)
 	return append(all,
 		harness.Scenario{
-			Name: "packed-stored", Title: "memory of the server for each stored message, packed by the hundred", Measure: "stored", Cold: true, Load: harness.Load{Body: body},
+			Name: "packed-stored", Title: "memory of the server for each stored message, packed by the hundred", Measure: "stored", Cold: true, Rounds: 3, Load: harness.Load{Body: body},
 			Contestants: []string{packed, redis}, Peer: redis,
 		}, harness.Scenario{
-			Name: "packed-stored-webhooks", Title: "memory of the server for each stored message, packed by the hundred, real webhooks, 10 KB on average", Measure: "stored", Cold: true, Load: harness.Load{Webhooks: true},
+			Name: "packed-stored-webhooks", Title: "memory of the server for each stored message, packed by the hundred, real webhooks, 10 KB on average", Measure: "stored", Cold: true, Rounds: 3, Load: harness.Load{Webhooks: true},
 			Contestants: []string{packed, redis}, Peer: redis,
 		}, harness.Scenario{
-			Name: "packed-64", Title: "64 callers, one message a call, buffered and packed", Measure: "publish", Load: harness.Load{Body: body, Callers: 64, Bulk: 1}, Rounds: 10,
+			Name: "packed-64", Title: "64 callers, one message a call, buffered and packed", Measure: "publish", Load: harness.Load{Body: body, Callers: 64, Bulk: 1},
 			Contestants: []string{packedBuffered, buffered, redis, wmRedis}, Peer: wmRedis,
 		})
 }

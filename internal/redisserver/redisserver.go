@@ -25,6 +25,7 @@ type Server struct {
 	Addr string
 
 	dir  string
+	env  []string
 	args func(port string) ([]string, error)
 	cmd  *exec.Cmd
 	log  bytes.Buffer
@@ -37,7 +38,13 @@ type Server struct {
 // written before it is answered, and the death of a process needs no fsync. (With
 // "everysec" a write waits for an fsync under way, and may die with the process.)
 func Start(ctx context.Context, args ...string) (*Server, error) {
-	s := &Server{}
+	return StartEnv(ctx, nil, args...)
+}
+
+// StartEnv is Start with further variables in the server's environment, each
+// "NAME=value".
+func StartEnv(ctx context.Context, env []string, args ...string) (*Server, error) {
+	s := &Server{env: env}
 	s.args = func(port string) ([]string, error) {
 		return append([]string{
 			"--bind", "127.0.0.1", "--port", port, "--dir", s.dir, "--save", "",
@@ -90,6 +97,7 @@ func (s *Server) run(ctx context.Context) error {
 	}
 	s.log.Reset()
 	cmd := exec.Command(bin, args...)
+	cmd.Env = append(os.Environ(), s.env...)
 	cmd.Stdout, cmd.Stderr = &s.log, &s.log
 	done, err := startTied(cmd)
 	if err != nil {
