@@ -62,7 +62,7 @@ func parse(args []string) (o options, err error) {
 	flags.BoolVar(&o.list, "list", false, "list scenarios and contestants")
 	flags.IntVar(&o.passes, "passes", 2, "how often all scenarios are gone through")
 	flags.IntVar(&o.rounds, "rounds", 3, "rounds of a pass that count at least, after one that warms up")
-	flags.IntVar(&o.most, "most", 6, "rounds of a pass at most, where ratios differ from round to round")
+	flags.IntVar(&o.most, "most", 8, "rounds of a pass at most, where ratios differ from round to round")
 	flags.DurationVar(&o.duration, "duration", 250*time.Millisecond, "how long a round shall take")
 	flags.StringVar(&o.out, "out", "", "write REPORT.md, plots and results.json into this directory")
 	flags.StringVar(&o.json, "json", "", "write the results as JSON into this file; - is standard output")

@@ -116,23 +116,6 @@ func (r Run) scenario(ctx context.Context, sc Scenario, before []Result) []Resul
 	return results
 }
 
-// another says who takes part in a round of a pass; nil is that there is none any
-// more.
-func (r Run) another(sc Scenario, results []Result, round int) func(contestant string) bool {
-	least, most := r.Rounds, max(r.Rounds, r.Most)
-	if sc.Rounds > 0 {
-		least, most = sc.Rounds, sc.Rounds
-	}
-	if round <= least {
-		return func(string) bool { return true }
-	}
-	who := unsettled(sc, results, Measures[sc.Measure].Unit.Less)
-	if round > most || len(who) == 0 {
-		return nil
-	}
-	return func(name string) bool { return who[name] }
-}
-
 // stages sets up the contestants of a scenario. Results are those of all of
 // them, in order; stages those that can take part.
 func (r Run) stages(ctx context.Context, sc Scenario) (stages []*stage, results []Result, err error) {
@@ -170,12 +153,8 @@ func (r Run) stages(ctx context.Context, sc Scenario) (stages []*stage, results 
 	// The last stage to close takes the server with it.
 	shared := &sharedServer{Server: server, users: len(stages), unpin: func() error { return nil }}
 	if sc.Pinned {
-		pid, err := server.number(ctx, "server", "process_id")
-		if err == nil {
-			shared.unpin, err = pin(int(pid))
-		}
-		if err != nil {
-			return nil, results, errors.Join(fmt.Errorf("scenario %s: a core each: %w", sc.Name, err), server.Close())
+		if shared.unpin, err = server.pin(ctx); err != nil {
+			return nil, results, errors.Join(fmt.Errorf("scenario %s: %w", sc.Name, err), server.Close())
 		}
 	}
 	for _, s := range stages {

@@ -74,6 +74,18 @@ func (s *Server) Flush(ctx context.Context) error {
 	}
 }
 
+// pin gives this process, with what it starts, and the server a core each.
+func (s *Server) pin(ctx context.Context) (unpin func() error, err error) {
+	pid, err := s.number(ctx, "server", "process_id")
+	if err == nil {
+		unpin, err = pin(int(pid))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("a core each: %w", err)
+	}
+	return unpin, nil
+}
+
 // info returns one section of INFO (redis command INFO).
 func (s *Server) info(ctx context.Context, section string) (map[string]string, error) {
 	text, err := s.client.Info(ctx, section).Result()
