@@ -49,7 +49,7 @@ fmt: ## format all Go files
 # A page that Go gave back and takes again is a page fault: see benchmarks/README.md.
 bench bench-quick profile: export GODEBUG = madvdontneed=0
 
-bench: redis-server ## put the library beside its peers and write benchmarks/REPORT.md: about 18 minutes
+bench: redis-server ## put the library beside its peers and write benchmarks/REPORT.md: about 22 minutes
 	cd benchmarks && go run . -out . $(BENCHFLAGS)
 
 bench-quick: redis-server ## the most important scenarios of it, in under 2 minutes, without a report

@@ -1,7 +1,7 @@
 // Benchmarks puts this library beside its peers, in one run on one machine,
 // and writes the report. It starts every server that it needs by itself.
 //
-//	go run .                       everything, about 18 minutes
+//	go run .                       everything, about 22 minutes
 //	go run . -quick                the most important scenarios, under two minutes
 //	go run . -scenario '^publish'  -contestant 'events|watermill' -duration 2s
 //	go run . -compare one/results.json,two/results.json
