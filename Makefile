@@ -53,7 +53,7 @@ bench: redis-server ## put the library beside its peers and write benchmarks/REP
 	cd benchmarks && go run . -out . $(BENCHFLAGS)
 
 bench-quick: redis-server ## the most important scenarios of it, in under 2 minutes, without a report
-	cd benchmarks && go run . -quick -passes 1 -rounds 3 -most 3 -duration 300ms $(BENCHFLAGS)
+	cd benchmarks && go run . -quick -passes 1 -rounds 3 -most 3 -duration 200ms $(BENCHFLAGS)
 
 profile: redis-server ## profile a scenario: SCENARIO=publish-64 CONTESTANT='events redis' DURATION=5s
 	cd benchmarks && ../scripts/profile "$(SCENARIO)" "$(CONTESTANT)" "$(DURATION)"
