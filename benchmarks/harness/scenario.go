@@ -19,8 +19,8 @@ type Scenario struct {
 	Peer, Best string
 	// Server holds further settings of the redis-server, such as "--appendfsync", "always".
 	Server []string
-	// Rounds is how many rounds there are. Zero means as many as the ratios need,
-	// within the bounds of the run.
+	// Rounds is how many rounds there are, all in the first pass. Zero means as many as
+	// the ratios need, within the bounds of the run.
 	Rounds int
 	// Pinned gives this process and the redis-server a core each, where the system
 	// can do that: for a single caller, which takes turns with the server. Elsewhere
