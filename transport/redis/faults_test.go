@@ -239,9 +239,13 @@ func TestWithoutMemoryOutcomesThatStoreFailAndLeaveTheirEntriesPending(t *testin
 	for range 4 {
 		held = append(held, f.receive(r))
 	}
-	f.add("t", "garbage", "x") // to be buried
-	f.check(f.client.ConfigSet(t.Context(), "maxmemory", "1").Err())
-	err := r.Settle(t.Context(), held[0].Ack(), held[1].Retry(0, nil), held[2].DeadLetter(errors.New("bad")), held[3].Release())
+	_, err := f.client.TxPipelined(t.Context(), func(p goredis.Pipeliner) error { // no time to bury the garbage between them
+		p.XAdd(t.Context(), &goredis.XAddArgs{Stream: "t", Values: []string{"garbage", "x"}})
+		p.ConfigSet(t.Context(), "maxmemory", "1")
+		return nil
+	})
+	f.check(err)
+	err = r.Settle(t.Context(), held[0].Ack(), held[1].Retry(0, nil), held[2].DeadLetter(errors.New("bad")), held[3].Release())
 	failed, ok := errors.AsType[*transport.SettleError](err)
 	if !ok || len(failed.Unsettled) != 3 || !strings.Contains(err.Error(), "raise maxmemory") {
 		t.Fatalf("settle: %v", err)
