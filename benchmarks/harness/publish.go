@@ -121,17 +121,8 @@ func (s *stage) flush(ctx context.Context) error {
 	return nil
 }
 
-// measureExternal lets another program measure itself. It and the server have a core
-// each: those that there are have one thread, and what the system makes of the two
-// would be what is measured.
-func measureExternal(ctx context.Context, s *stage, external External) (sample Sample, err error) {
-	if s.server != nil {
-		unpin, pinErr := s.server.pin(ctx)
-		if pinErr != nil {
-			return Sample{}, pinErr
-		}
-		defer func() { err = errors.Join(err, unpin()) }()
-	}
+// measureExternal lets another program measure itself.
+func measureExternal(ctx context.Context, s *stage, external External) (Sample, error) {
 	before, err := s.cpu(ctx)
 	if err != nil {
 		return Sample{}, err

@@ -151,12 +151,7 @@ func (r Run) stages(ctx context.Context, sc Scenario) (stages []*stage, results 
 		return nil, results, err
 	}
 	// The last stage to close takes the server with it.
-	shared := &sharedServer{Server: server, users: len(stages), unpin: func() error { return nil }}
-	if sc.Pinned {
-		if shared.unpin, err = server.pin(ctx); err != nil {
-			return nil, results, errors.Join(fmt.Errorf("scenario %s: %w", sc.Name, err), server.Close())
-		}
-	}
+	shared := &sharedServer{Server: server, users: len(stages)}
 	for _, s := range stages {
 		s.server = shared
 	}
@@ -166,7 +161,6 @@ func (r Run) stages(ctx context.Context, sc Scenario) (stages []*stage, results 
 type sharedServer struct {
 	*Server
 	users int
-	unpin func() error
 }
 
 // stage is one contestant in one scenario.
@@ -196,12 +190,24 @@ func (s *stage) round(ctx context.Context, round int) (Sample, error) {
 		}
 	}
 	runtime.GC() // Nobody pays for another one's garbage.
-	sample, err := s.measure.run(ctx, s)
+	sample, err := s.measured(ctx)
 	sample.Round = round
 	if !s.measure.keeps || !s.contestant.Redis { // Nor does anybody collect garbage among what another one keeps here.
 		err = errors.Join(err, s.shut(ctx))
 	}
 	return sample, err
+}
+
+// measured measures once, while the server takes turns on the cores.
+func (s *stage) measured(ctx context.Context) (sample Sample, err error) {
+	if s.server != nil {
+		end, turnErr := s.server.takeTurns(ctx, s.scenario.Apart)
+		if turnErr != nil {
+			return Sample{}, turnErr
+		}
+		defer func() { err = errors.Join(err, end()) }()
+	}
+	return s.measure.run(ctx, s)
 }
 
 func (s *stage) open(ctx context.Context) (err error) {
@@ -245,7 +251,7 @@ func (s *stage) close() error {
 	err := s.shut(ended)
 	if s.server != nil {
 		if s.server.users--; s.server.users == 0 {
-			err = errors.Join(err, s.server.unpin(), s.server.Close())
+			err = errors.Join(err, s.server.Close())
 		}
 	}
 	return err

@@ -22,10 +22,10 @@ type Scenario struct {
 	// Rounds is how many rounds there are, all in the first pass. Zero means as many as
 	// the ratios need, within the bounds of the run.
 	Rounds int
-	// Pinned gives this process and the redis-server a core each, where the system
-	// can do that: for a single caller, which takes turns with the server. Elsewhere
-	// both use all cores.
-	Pinned bool
+	// Apart keeps this process off the core that the redis-server is on, where the
+	// system can do that: for a single caller, which waits for the server and the
+	// server for it. Elsewhere both use all cores.
+	Apart bool
 	// Cold leaves out the round that warms up: for what takes long, or does not
 	// depend on it.
 	Cold bool

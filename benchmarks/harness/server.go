@@ -74,16 +74,16 @@ func (s *Server) Flush(ctx context.Context) error {
 	}
 }
 
-// pin gives this process, with what it starts, and the server a core each.
-func (s *Server) pin(ctx context.Context) (unpin func() error, err error) {
+// takeTurns has the server on one core at a time, each in turn, until end is called.
+func (s *Server) takeTurns(ctx context.Context, apart bool) (end func() error, err error) {
 	pid, err := s.number(ctx, "server", "process_id")
 	if err == nil {
-		unpin, err = pin(int(pid))
+		end, err = takeTurns(int(pid), apart)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("a core each: %w", err)
+		return nil, fmt.Errorf("move the server to a core: %w", err)
 	}
-	return unpin, nil
+	return end, nil
 }
 
 // info returns one section of INFO (redis command INFO).

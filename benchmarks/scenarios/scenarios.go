@@ -51,7 +51,7 @@ func publish() []harness.Scenario {
 	load := func(callers, bulk int) harness.Load { return harness.Load{Body: body, Callers: callers, Bulk: bulk} }
 	return []harness.Scenario{
 		{
-			Name: "publish-1", Title: "one caller, one message a call; client and server have a core each", Measure: "publish", Load: load(1, 1), Quick: true, Pinned: true,
+			Name: "publish-1", Title: "one caller, one message a call; client and server on a core each", Measure: "publish", Load: load(1, 1), Quick: true, Apart: true,
 			Contestants: []string{redis, batched, memory, wmRedis, gochannel, asynq, river, typescript, goRedis}, Peer: wmRedis, Best: goRedis,
 		}, {
 			Name: "publish-64", Title: "64 callers, one message a call", Measure: "publish", Load: load(64, 1), Quick: true,
